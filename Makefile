@@ -16,7 +16,7 @@ VENV := .venv
 LOCK := requirements/dev.lock
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-OTHER_PYTHONS := 3.10 3.11 3.12 3.13
+PYTHONS := 3.10 3.11 3.12 3.13
 UNIT_ONLY := -m "not system and not stress and not bench"
 
 # A version's interpreter: the first candidate that runs and is that version.
@@ -83,7 +83,7 @@ soak: venv  ## the long form of the stress tests
 .PHONY: test-all-pythons
 test-all-pythons: venv  ## the fast tests on every other Python from 3.10 to 3.13
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	for version in $(filter-out $$own,$(OTHER_PYTHONS)); do \
+	for version in $(PYTHONS); do \
 		[ "$$version" = "$$own" ] || $(MAKE) --no-print-directory "test-python-$$version"; \
 	done
 
