@@ -29,6 +29,9 @@ find_python = $(firstword $(foreach candidate,$(shell type -P python$(1)) \
 # Makes the environment $(1) with the interpreter $(2) and installs the locked set.
 define install
 	@echo "installing into $(1) (once, until the lock or pyproject.toml changes)"
+	@command -v $(2) >/dev/null || { \
+		echo "$(2) is not there. Name another one: make PYTHON=python3.11 ..." >&2; \
+		exit 1; }
 	@$(2) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "memguard needs Python 3.10 or later; $(2) is $$($(2) --version 2>&1)." \
 			"Name another one: make PYTHON=python3.11 ..." >&2; exit 1; }
