@@ -26,15 +26,18 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "typing", "_clock", "_events", "_phases", "_settings"),
     ("_failures", "_sites"),
+    ("_scheduler",),
     ("_probes",),
     ("_sizing",),
     ("_registry", "_tree"),
     ("_kinds",),
     ("_adopt",),
     ("_lifecycle",),
+    ("_leaves",),
     ("_scope",),
     ("_sessions",),
     ("_pressure", "_leaks"),
+    ("_health", "_snapshot"),
     ("_guard",),
     ("_process", "_telemetry"),
     ("__init__", "__main__", "_cli", "integrations", "pytest_plugin", "testing"),
@@ -174,7 +177,7 @@ def unit_of(target: tuple[str, ...], units: set[str]) -> str | None:
     """
     if target[0] != PACKAGE:
         return None
-    if len(target) > 1 and target[1] in units:
+    if len(target) > 2 or (target[1:2] and target[1] in units):
         return target[1]
     return "__init__"
 
@@ -204,7 +207,7 @@ def upward_imports(modules: Iterable[Module]) -> list[str]:
             allowed = {(module.unit, unit), ("*", unit)} & NEIGHBOURS
             if there > here or (there == here and not allowed):
                 found.append(f"{module.at(one.node)}: {module.unit} imports {unit}")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def sibling_integrations(modules: Iterable[Module]) -> list[str]:
