@@ -1,0 +1,74 @@
+"""
+Failures in the background: logged once a site, counted, never raised at users.
+
+In strict mode they are collected as well, so that `shutdown` and the test helpers
+can raise them together.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final
+
+from memguard._events import BackgroundFailure, Events
+
+__all__ = ("Failures",)
+
+_LOG: Final = logging.getLogger("memguard")
+_SITES_KEPT: Final = 1000
+_STRICT_KEPT: Final = 1000
+
+
+class Failures:
+    """
+    Counts background failures by place and type; the first of each is logged.
+
+    Thread-safe. No lock is held while logging handlers or event hooks run.
+    """
+
+    __slots__ = ("_events", "_lock", "_strict", "counts")
+
+    def __init__(self, events: Events, *, strict: bool = False) -> None:
+        self._events = events
+        self._lock = threading.Lock()
+        self._strict: list[BaseException] | None = [] if strict else None
+        self.counts: dict[tuple[str, str, str], int] = {}
+
+    def record(self, where: str, error: BaseException, site: str = "") -> None:
+        """
+        Note that *error* happened in *where*, in a call-back made at *site*.
+        """
+        error_type = type(error).__qualname__
+        key = (where, error_type, site)
+        with self._lock:
+            if key not in self.counts and len(self.counts) >= _SITES_KEPT:
+                key = (where, "other", "")
+            times = self.counts[key] = self.counts.get(key, 0) + 1
+            if self._strict is not None and len(self._strict) < _STRICT_KEPT:
+                self._strict.append(error)
+        if times == 1:
+            _LOG.error(
+                "memguard: %s failed with %s (made at %s); further failures of this"
+                " kind are only counted",
+                where,
+                error_type,
+                site or "unknown",
+                exc_info=error,
+            )
+        self._events.emit(BackgroundFailure(where, error_type, site, times))
+
+    @property
+    def total(self) -> int:
+        return sum(list(self.counts.values()))
+
+    def take_strict(self) -> tuple[BaseException, ...]:
+        """
+        What strict mode collected since the last call; empty outside strict mode.
+        """
+        with self._lock:
+            if not self._strict:
+                return ()
+            taken = tuple(self._strict)
+            self._strict.clear()
+        return taken

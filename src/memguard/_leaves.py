@@ -1,0 +1,287 @@
+"""
+The factories: how a branch makes and names the leaves it owns.
+
+Containers are get-or-create under their name; timers, tasks and listeners of the
+same name replace the old one. A leaf made on a guard that was not started yet is a
+declaration: it is armed by `start` and disarmed by `shutdown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from memguard._kinds.cache import Cache, make_cached
+from memguard._kinds.emitter import Emitter, Listener
+from memguard._kinds.ring import Ring
+from memguard._kinds.task import Task
+from memguard._kinds.timer import Timer
+from memguard._phases import State
+from memguard._tree import Branch, Node, conflict
+from memguard.errors import ScopeClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from typing_extensions import ParamSpec
+
+    from memguard._kinds.cache import CachedFunction
+    from memguard.typing import Duration, OnLimit, Size
+
+    _P = ParamSpec("_P")
+
+__all__ = ("Leaves",)
+
+_T = TypeVar("_T")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_N = TypeVar("_N", bound=Node)
+
+
+class Leaves(Branch):
+    """
+    A branch with a factory for every kind of leaf.
+    """
+
+    __slots__ = ()
+
+    # -- placing -----------------------------------------------------------------------
+
+    def _place(self, node: _N, *, replace: bool = False) -> _N:
+        """
+        Attach *node*, and arm it if the guard runs.
+        """
+        self._refuse_if_ended()
+        if self.owner is None and self.state == State.NEW:
+            node.declared = True
+            node.state = State.NEW
+        if replace and node.name is not None:
+            self.replace_child(node)
+        else:
+            node.attach()
+        if self.registry.running:
+            node._arm()
+        return node
+
+    def _get_or_create(self, node: _N) -> _N:
+        """
+        The live container of that name if its spec is the same, else *node*.
+        """
+        self._refuse_if_ended()
+        if self.owner is None and self.state == State.NEW:
+            node.declared = True
+            node.state = State.NEW
+        first = self.name_child(node)
+        if first is None:
+            if self.registry.running:
+                node._arm()
+            return node
+        changed = _changed(first.spec, node.spec)  # type: ignore[attr-defined]
+        if changed:
+            raise conflict(first, changed)
+        return first  # type: ignore[return-value]
+
+    def _refuse_if_ended(self) -> None:
+        if self.state > State.DRAINING or self.registry.detached:
+            raise ScopeClosed(self._ended_text())
+
+    # -- timers and tasks --------------------------------------------------------------
+
+    @overload
+    def timer(
+        self,
+        fn: Callable[[], Any],
+        *,
+        every: Duration | None = None,
+        after: Duration | None = None,
+        name: str | None = None,
+        jitter: float = 0.0,
+        overlap: bool = False,
+    ) -> Timer: ...
+
+    @overload
+    def timer(
+        self,
+        fn: None = None,
+        *,
+        every: Duration | None = None,
+        after: Duration | None = None,
+        name: str | None = None,
+        jitter: float = 0.0,
+        overlap: bool = False,
+    ) -> Callable[[Callable[[], Any]], Timer]: ...
+
+    def timer(
+        self,
+        fn: Callable[[], Any] | None = None,
+        *,
+        every: Duration | None = None,
+        after: Duration | None = None,
+        name: str | None = None,
+        jitter: float = 0.0,
+        overlap: bool = False,
+    ) -> Any:
+        """
+        Call *fn* `every` so often, or once `after` a while; also as a decorator.
+
+        Plain functions run on a small pool of threads, `async def` on the loop.
+        Periods do not drift; one that comes while the last still runs is skipped and
+        counted unless *overlap*. *jitter* is a fraction of `every`. A failing call is
+        reported and the timer goes on. A timer of the same *name* is replaced.
+        """
+
+        def make(function: Callable[[], Any]) -> Timer:
+            timer = Timer(
+                self,
+                function,
+                every=every,
+                after=after,
+                name=name,
+                jitter=jitter,
+                overlap=overlap,
+            )
+            return self._place(timer, replace=name is not None)
+
+        return make if fn is None else make(fn)
+
+    def spawn(
+        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None
+    ) -> Task:
+        """
+        Run *coro* as a task of the running loop (else of the guard's), and own it.
+
+        It is cancelled when the scope closes. A failure that nobody awaits is
+        reported. A task of the same *name* is replaced: cancelled.
+        """
+        task = Task(self, coro, name=name)
+        try:
+            return self._place(task, replace=name is not None)
+        except ScopeClosed:
+            task.refuse()
+            raise
+
+    # -- emitters ----------------------------------------------------------------------
+
+    def emitter(self, name: str, *, max_listeners: int | None = 10) -> Emitter:
+        """
+        The emitter of that name, made on first call.
+        """
+        return self._get_or_create(Emitter(self, name, max_listeners=max_listeners))
+
+    def listen(self, emitter: Emitter, event: str, fn: Callable[..., Any]) -> Listener:
+        """
+        Listen to *event* of an emitter for as long as this scope lives.
+        """
+        return emitter.listen(event, fn, owner=self)
+
+    # -- containers --------------------------------------------------------------------
+
+    def ring(
+        self,
+        name: str,
+        *,
+        of: type[_T] = object,  # type: ignore[assignment]
+        max_entries: int | None = 1000,
+        max_bytes: Size | None = None,
+        ttl: Duration | None = None,
+        shrinkable: bool = False,
+    ) -> Ring[_T]:
+        """
+        The ring of that name: the newest entries up to both caps. *of* gives the type.
+        """
+        return self._get_or_create(
+            Ring(
+                self,
+                name,
+                of=of,
+                max_entries=max_entries,
+                max_bytes=max_bytes,
+                ttl=ttl,
+                shrinkable=shrinkable,
+            )
+        )
+
+    def cache(
+        self,
+        name: str,
+        loader: Callable[[_K], _V] | None = None,
+        *,
+        max_entries: int | None = None,
+        max_bytes: Size | None = None,
+        ttl: Duration | None = None,
+        idle: Duration | None = None,
+        strict: bool = False,
+        weigher: Any = None,
+        on_evict: Callable[..., Any] | None = None,
+        priority: int = 0,
+        floor_bytes: Size = 0,
+        on_limit: OnLimit = "evict",
+    ) -> Cache[_K, _V]:
+        """
+        The cache of that name, made on first call. Thread-safe.
+        """
+        return self._get_or_create(
+            Cache(
+                self,
+                name,
+                loader,
+                max_entries=max_entries,
+                max_bytes=max_bytes,
+                ttl=ttl,
+                idle=idle,
+                strict=strict,
+                weigher=weigher,
+                on_evict=on_evict,
+                priority=priority,
+                floor_bytes=floor_bytes,
+                on_limit=on_limit,
+            )
+        )
+
+    @overload
+    def cached(self, fn: Callable[_P, _T]) -> CachedFunction[_P, _T]: ...
+
+    @overload
+    def cached(
+        self,
+        fn: None = None,
+        *,
+        max_entries: int | None = None,
+        max_bytes: Size | None = None,
+        ttl: Duration | None = None,
+        idle: Duration | None = None,
+        strict: bool = False,
+        weigher: Any = None,
+        on_evict: Callable[..., Any] | None = None,
+        priority: int = 0,
+        floor_bytes: Size = 0,
+        on_limit: OnLimit = "evict",
+        store: Callable[[Any], bool] | None = None,
+        load_timeout: Duration = "30s",
+        name: str | None = None,
+    ) -> Callable[[Callable[_P, _T]], CachedFunction[_P, _T]]: ...
+
+    def cached(self, fn: Any = None, **options: Any) -> Any:
+        """
+        Cache the results of a function, sync or async, in a cache of this scope.
+
+        Bare or with the options of `cache`, and `store` (which results to keep: not
+        None by default) and `load_timeout`. Failures are never stored; concurrent
+        calls for one key load once.
+        """
+
+        def make(function: Any) -> Any:
+            return make_cached(self._get_or_create, self, function, **options)
+
+        return make if fn is None else make(fn)
+
+
+def _changed(first: dict[str, Any], second: dict[str, Any]) -> str:
+    """
+    The options in which two specs differ, for the error's text.
+    """
+    return ", ".join(
+        name
+        for name in first.keys() | second.keys()
+        if first.get(name) != second.get(name)
+    )

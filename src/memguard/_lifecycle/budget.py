@@ -1,0 +1,77 @@
+"""
+How long a shutdown may take, phase by phase. Pure.
+
+Each phase may end at a cumulative share of the whole, so what an early phase does
+not use flows on. The last two phases keep 15 % whatever happens before them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from memguard._phases import Phase
+
+__all__ = ("Budget",)
+
+# Shares of the total; work and sessions do the waiting, the others let go.
+_SHARES: Final[dict[Phase, float]] = {
+    Phase.STOP_INTAKE: 0.08,
+    Phase.TIMERS: 0.06,
+    Phase.WORK: 0.30,
+    Phase.EMITTERS: 0.04,
+    Phase.SESSIONS: 0.20,
+    Phase.CACHES: 0.05,
+    Phase.CLIENTS: 0.12,
+    Phase.TELEMETRY: 0.10,
+    Phase.PROCESS: 0.05,
+}
+_RESOURCE_S: Final = 1.0
+# Even a phase whose time is spent gives each of its nodes a moment.
+_LEAST_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Budget:
+    """
+    Deadlines on the monotonic clock, in seconds, for a shutdown begun at *start*.
+    """
+
+    start: float
+    total: float
+
+    @property
+    def end(self) -> float:
+        return self.start + self.total
+
+    def phase_end(self, phase: Phase) -> float:
+        """
+        The time at which *phase* has to be over.
+        """
+        share = sum(part for one, part in _SHARES.items() if one.rank <= phase.rank)
+        return self.start + self.total * share
+
+    def node_end(
+        self, phase: Phase, since: float, timeout: float | None, *, drains: bool
+    ) -> float:
+        """
+        The time at which a node that began at *since* has to be over.
+
+        What drains (sessions, sinks, work in hand) has its phase's share; anything
+        else its own timeout, 1 s by default.
+        """
+        phase_end = self.phase_end(phase)
+        if timeout is None:
+            wanted = phase_end if drains else since + _RESOURCE_S
+        else:
+            wanted = since + timeout
+        return min(max(min(wanted, phase_end), since + _LEAST_S), self.end)
+
+    def cut(self, now: float, seconds: float) -> None:
+        """
+        Leave at most *seconds* from now on: what a second signal asks for.
+        """
+        if self.end > now + seconds:
+            # A start in the past keeps the shares of the phases as they are.
+            self.start = now
+            self.total = seconds

@@ -1,0 +1,192 @@
+"""
+One shutdown from its first decision to its report, for both drivers.
+
+`procedure` is a generator that yields plans to carry out and pauses to make; what is
+done between them is short and never waits. Whoever calls while a shutdown runs joins
+it and gets the same report.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from typing import Any, Final, Protocol, TypeAlias
+
+from memguard._events import ShutdownFinished, ShutdownStarted
+from memguard._lifecycle.budget import Budget
+from memguard._lifecycle.drivers import Plan, Spawner, arun_plan, run_plan
+from memguard._lifecycle.order import Entry, closing_order
+from memguard._lifecycle.plan import plan
+from memguard._lifecycle.report import AuditReport, ShutdownReport, rows_of
+from memguard._phases import State
+from memguard._tree import Branch
+
+__all__ = ("Auditing", "Shutdown", "adrive", "drive")
+
+# Requests in flight may still register while their phase drains; a sweep after the
+# first takes what came late.
+_SWEEPS: Final = 3
+_AUDIT_S: Final = 2.0
+_SECOND_SIGNAL_S: Final = 2.0
+
+Pause: TypeAlias = float
+Action: TypeAlias = Plan | Pause
+
+
+class Auditing(Protocol):
+    """
+    Looks at the operating system; `examine` yields pauses between its attempts.
+    """
+
+    def examine(
+        self, failing: list[Entry], deadline: float
+    ) -> Generator[Pause, None, AuditReport]: ...
+
+
+class Shutdown:
+    """
+    One run: its budget, what it closed, and its report once it is there.
+    """
+
+    def __init__(
+        self, root: Branch, *, total: float, reason: str, auditor: Auditing
+    ) -> None:
+        self._root = root
+        self._auditor = auditor
+        self._now: Callable[[], float] = root.registry.clock.monotonic
+        self.reason = reason
+        self.budget = Budget(self._now(), total)
+        self.report: ShutdownReport | None = None
+        self.thread = threading.get_ident()
+        self._over = threading.Event()
+        self._when_over: list[Callable[[], None]] = []
+
+    def procedure(
+        self, before_audit: Callable[[], None]
+    ) -> Generator[Action, None, ShutdownReport]:
+        """
+        Close everything, look at what is left, report.
+
+        *before_audit* stops memguard's own threads, which are no leaks of anybody.
+        """
+        root, registry = self._root, self._root.registry
+        began, total = self.budget.start, self.budget.total
+        registry.events.emit(ShutdownStarted(root.label, self.reason, total))
+        entries: list[Entry] = []
+        for sweep in range(_SWEEPS):
+            if sweep:
+                with registry.lock:
+                    root.state = State.CLOSING
+            children = [child for child in root.children() if _due(child)]
+            if not children and sweep:
+                break
+            ordered = closing_order(children)
+            entries += ordered
+            yield plan(ordered, self.budget, self._now())
+        with registry.lock:
+            root.state = State.CLOSING
+        registry.settle_collected()
+        before_audit()
+        failing = [entry for entry in entries if _failed(entry)]
+        deadline = min(self._now() + _AUDIT_S, self.budget.end)
+        audit = yield from self._auditor.examine(failing, deadline)
+        self.report = ShutdownReport(
+            guard=root.label,
+            reason=self.reason,
+            seconds=self._now() - began,
+            budget_s=total,
+            resources=rows_of(entries),
+            audit=audit,
+        )
+        registry.events.emit(ShutdownFinished(root.label, self.report))
+        return self.report
+
+    def hurry(self) -> None:
+        """
+        A second signal: whatever is left has two seconds.
+        """
+        self.budget.cut(self._now(), _SECOND_SIGNAL_S)
+
+    # -- joining -----------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """
+        Let everybody go on who joined.
+        """
+        self._over.set()
+        waiting, self._when_over = self._when_over, []
+        for wake in waiting:
+            wake()
+
+    def when_over(self, wake: Callable[[], None]) -> None:
+        """
+        Call *wake*, from whatever thread, when the shutdown is over; at once if so.
+        """
+        self._when_over.append(wake)
+        if self._over.is_set() and wake in self._when_over:
+            self._when_over.remove(wake)
+            wake()
+
+    def join(self) -> ShutdownReport | None:
+        """
+        Wait for the run, not longer than its budget and the audit may take.
+        """
+        if threading.get_ident() != self.thread:
+            left = self.budget.end - self._now() + _AUDIT_S
+            self._over.wait(max(0.0, left))
+        return self.report
+
+
+def drive(
+    actions: Generator[Action, None, ShutdownReport],
+    now: Callable[[], float],
+    spawner: Spawner,
+) -> ShutdownReport:
+    """
+    Carry a procedure out, blocking this thread.
+    """
+    pause = threading.Event()  # never set: only for its bounded wait
+    try:
+        while True:
+            action = next(actions)
+            if isinstance(action, float):
+                pause.wait(action)
+            else:
+                run_plan(action, now, spawner)
+    except StopIteration as stop:
+        report: ShutdownReport = stop.value
+        return report
+
+
+async def adrive(
+    actions: Generator[Action, None, ShutdownReport],
+    now: Callable[[], float],
+    spawner: Spawner,
+) -> ShutdownReport:
+    """
+    Carry a procedure out on the running loop.
+    """
+    import asyncio
+
+    while True:
+        try:
+            action = next(actions)
+        except StopIteration as stop:
+            report: ShutdownReport = stop.value
+            return report
+        if isinstance(action, float):
+            await asyncio.sleep(action)
+        else:
+            await arun_plan(action, now, spawner)
+
+
+def _due(node: Any) -> bool:
+    """
+    What a shutdown has to end: all but the declarations that were never armed.
+    """
+    return not (node.declared and node.state == State.NEW)
+
+
+def _failed(entry: Entry) -> bool:
+    ending = entry.ending
+    return ending is not None and ending.outcome in ("abandoned", "unclosable")

@@ -1,0 +1,209 @@
+"""
+What all nodes of one guard share, and where they are counted.
+
+One registry serves one guard in one process: a forked child gets a fresh one
+and the inherited one is marked `detached`, so that nothing of the parent is ever
+closed by a child. The registry holds counters and queues, no policy, and it keeps
+no application object alive.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from memguard._events import Collected, Events
+from memguard._failures import Failures
+from memguard._sites import Sites, call_site
+from memguard.errors import MemguardResourceWarning
+
+if TYPE_CHECKING:
+    from memguard._tree import Node
+    from memguard.typing import Clock, Scheduler
+
+__all__ = ("Registry", "Tally")
+
+# Cardinality rule: names come from the code, but a name built from an id must not
+# become a leak of its own.
+_NAMES_A_KIND: Final = 100
+_WORK_NAMES: Final = 200
+_EXPECTED_KEPT: Final = 10_000
+OTHER: Final = "other"
+
+
+class Tally:
+    """
+    How many of one kind and name were made, and how they ended.
+    """
+
+    __slots__ = ("created", "live", "released")
+
+    def __init__(self) -> None:
+        self.created = 0
+        self.live = 0
+        self.released: dict[str, int] = {}
+
+
+class Registry:
+    """
+    Clock, lock, counters and queues of one guard.
+
+    `lock` is re-entrant, because a collection inside a locked section may run a
+    destructor that closes something. It is held for a few dictionary operations
+    only, and never while foreign code is called.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "clock",
+        "collected",
+        "detached",
+        "drain_s",
+        "events",
+        "expected",
+        "failures",
+        "lock",
+        "loop",
+        "next_seq",
+        "objects",
+        "pid",
+        "running",
+        "scheduler",
+        "sites",
+        "tallies",
+        "tasks",
+        "work",
+    )
+
+    def __init__(
+        self,
+        clock: Clock,
+        scheduler: Scheduler,
+        *,
+        site_level: str = "sampled",
+        strict: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.scheduler = scheduler
+        self.lock = threading.RLock()
+        self.pid = os.getpid()
+        self.detached = False
+        self.next_seq = count(1).__next__
+        self.sites = Sites(site_level)
+        self.tallies: dict[str, dict[str, Tally]] = {}
+        self.work: dict[str, count[int]] = {}
+        # Registered objects by identity, for `uses` and `release`: numbers and nodes,
+        # never the objects.
+        self.objects: dict[int, Node] = {}
+        # Weakref callbacks append here and do nothing else: they may run inside any
+        # locked section, in any thread, in the middle of a collection.
+        self.collected: deque[Node] = deque()
+        self.events = Events()
+        self.failures = Failures(self.events, strict=strict)
+        # True between start and shutdown: what is attached meanwhile is armed at once.
+        self.running = False
+        # The longest wait for work in hand, seconds.
+        self.drain_s = 30.0
+        # Watched objects that outlived their scope; dead ones are dropped on append.
+        self.expected: list[Any] = []
+        # Tasks that close what a `with` block inside a loop could not await.
+        self.tasks: set[Any] = set()
+        # The loop that `async with guard` or a lifespan runs on: a weak reference.
+        self.loop: Any = None
+
+    def tally(self, kind: str, name: str) -> Tally:
+        """
+        The counters of one kind and name; names beyond the bound share one.
+
+        The caller holds `lock`.
+        """
+        names = self.tallies.get(kind)
+        if names is None:
+            names = self.tallies[kind] = {}
+        found = names.get(name)
+        if found is None:
+            if len(names) >= _NAMES_A_KIND:
+                name = OTHER
+            found = names.setdefault(name, Tally())
+        return found
+
+    def unit_of_work(self, name: str) -> str:
+        """
+        Count one unit of work; return the bounded name it is counted under.
+        """
+        counter = self.work.get(name)
+        if counter is None:
+            if len(self.work) >= _WORK_NAMES:
+                name = OTHER
+            counter = self.work.setdefault(name, count(1))
+        next(counter)
+        return name
+
+    def units_of_work(self) -> dict[str, int]:
+        """
+        Units of work begun so far, by bounded name.
+        """
+        # An itertools counter tells its next value only in its repr or its copy;
+        # its pickle form is deprecated, its repr is documented.
+        return {
+            name: int(repr(counter)[6:-1]) - 1
+            for name, counter in list(self.work.items())
+        }
+
+    def expect(self, expected: Any) -> None:
+        """
+        Note a watched object whose scope has ended.
+        """
+        if len(self.expected) >= _EXPECTED_KEPT:
+            with self.lock:
+                alive = [one for one in self.expected if one.alive]
+                self.expected = alive[-(_EXPECTED_KEPT // 2) :]
+        self.expected.append(expected)
+
+    def background(self, loop: Any, closing: Any) -> None:
+        """
+        Run *closing* as a task of the running *loop*, and hold it until it ended.
+        """
+        task = loop.create_task(closing)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def settle_collected(self) -> int:
+        """
+        Take what was collected unclosed off the tree, and warn about each.
+
+        Runs in ordinary code, never in a weakref callback. No lock is held while
+        the warning filters and event hooks run.
+        """
+        settled = 0
+        while True:
+            try:
+                node = self.collected.popleft()
+            except IndexError:
+                return settled
+            settled += 1
+            site = node.site
+            if not node.collected_unclosed() or self.detached:
+                continue
+            label = node.label
+            self.events.emit(Collected(node.kind, label, call_site(site)))
+            text = (
+                f"{node.kind} {label} was collected before it was closed; it was made"
+                f" at {call_site(site)}. Close it through its scope, or tell its scope"
+                " with release() that you closed it."
+            )
+            self._warn(text, site)
+
+    def _warn(self, text: str, site: Any) -> None:
+        filename, line = ("unknown", 0) if site is None else (site.filename, site.line)
+        try:
+            warnings.warn_explicit(
+                MemguardResourceWarning(text), None, filename, line, "memguard"
+            )
+        except MemguardResourceWarning as turned_into_error:
+            # A filter made it an error; there is no caller who could take it.
+            self.failures.record("resource collected unclosed", turned_into_error)
