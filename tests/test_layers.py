@@ -25,7 +25,7 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 # import what stands in a row above it here, and inside a package everything of it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "typing", "_clock", "_events", "_phases", "_settings"),
-    ("_failures", "_sites"),
+    ("_failures", "_sites", "_workers"),
     ("_scheduler",),
     ("_probes",),
     ("_sizing",),
