@@ -23,7 +23,7 @@ from memguard._clock import SystemClock
 from memguard._workers import OnError, Workers, log_error, safely
 from memguard.typing import Clock
 
-__all__ = ("ThreadScheduler",)
+__all__ = ("ThreadScheduler", "Workers")
 
 _NEVER: Final = float("inf")
 _AWAKE: Final = float("-inf")
@@ -86,10 +86,10 @@ class ThreadScheduler:
     """
     Calls functions at their time on one thread, and slow ones on a few workers.
 
-    There is no thread before `start` and none after `stop`; calls scheduled outside
-    are kept, and run once it is started again. What a function raises goes to
-    *on_error* with the place it happened in, by default to the log. Not for use on
-    the other side of a fork: the child makes its own.
+    The thread is called *name*. There is none before `start` and none after `stop`;
+    calls scheduled outside are kept, and run once it is started again. What a function
+    raises goes to *on_error* with the place it happened in, by default to the log. Not
+    for use on the other side of a fork: the child makes its own.
     """
 
     def __init__(
@@ -165,11 +165,11 @@ class ThreadScheduler:
             run.thread = threading.Thread(
                 target=self._work,
                 args=(run,),
-                name=f"memguard-{self._name}-scheduler",
+                name=self._name,
                 daemon=True,
             )
             self._workers = Workers(
-                self._name,
+                f"{self._name}-worker",
                 limit=self._limit,
                 idle_s=self._idle_s,
                 on_error=self._report,

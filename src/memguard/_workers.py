@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
@@ -31,15 +32,16 @@ class Workers:
     """
     A few daemon threads that run functions; started when needed, ended when idle.
 
-    At most *limit* at once; what comes beyond waits its turn, and `waiting` counts
-    it. A thread without work ends after *idle_s* seconds, except spare ones.
+    Threads are called *name* and a number. With a *limit* there are never more; what
+    comes beyond waits its turn, and `waiting` counts it. A thread without work ends
+    after *idle_s* seconds, except spare ones.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        limit: int = 4,
+        limit: int | None = None,
         idle_s: float = 5.0,
         on_error: OnError | None = None,
     ) -> None:
@@ -48,7 +50,9 @@ class Workers:
         self._on_error: OnError = on_error or log_error
         self._pid = os.getpid()
         self._closed = False
-        self._slots = deque(range(1, limit + 1))
+        # Numbers of threads that may be started; fresh ones come from the counter.
+        self._slots = deque(range(1, (limit or 0) + 1))
+        self._next_slot = None if limit is not None else count(1).__next__
         self._idle: dict[SimpleQueue[_Fn | None], None] = {}
         self._backlog: deque[_Fn] = deque()
         self._threads: set[threading.Thread] = set()
@@ -61,9 +65,8 @@ class Workers:
             return False
         if self._pass_on(fn):
             return True
-        try:
-            slot = self._slots.popleft()
-        except IndexError:
+        slot = self._slot()
+        if slot is None:
             self._backlog.append(fn)
             self._pass_on(None)  # somebody may have gone idle meanwhile
             return True
@@ -78,11 +81,8 @@ class Workers:
         """
         started = 0
         for _ in range(threads):
-            try:
-                slot = self._slots.popleft()
-            except IndexError:
-                break
-            if not self._start(slot, None, stays=True):
+            slot = self._slot()
+            if slot is None or not self._start(slot, None, stays=True):
                 break
             started += 1
         return started
@@ -134,11 +134,17 @@ class Workers:
         mailbox.put(fn)
         return True
 
+    def _slot(self) -> int | None:
+        try:
+            return self._slots.popleft()
+        except IndexError:
+            return self._next_slot and self._next_slot()
+
     def _start(self, slot: int, fn: _Fn | None, *, stays: bool = False) -> bool:
         thread = threading.Thread(
             target=self._work,
             args=(slot, [fn], stays),
-            name=f"memguard-{self._name}-worker-{slot}",
+            name=f"{self._name}-{slot}",
             daemon=True,
         )
         self._threads.add(thread)

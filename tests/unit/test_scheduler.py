@@ -48,7 +48,7 @@ def scheduler(errors: Errors) -> Iterator[ThreadScheduler]:
     """
     A scheduler that is not started, and that must leave no thread.
     """
-    made = ThreadScheduler(SystemClock(), "test", on_error=errors)
+    made = ThreadScheduler(SystemClock(), "memguard-test", on_error=errors)
     yield made
     made.stop(SOON)
     assert our_threads() == []
@@ -59,7 +59,7 @@ def workers(errors: Errors) -> Iterator[Workers]:
     """
     Two workers at most, which must leave no thread.
     """
-    made = Workers("test", limit=2, idle_s=60, on_error=errors)
+    made = Workers("memguard-test", limit=2, idle_s=60, on_error=errors)
     yield made
     made.close(SOON)
     assert our_threads() == []
@@ -250,7 +250,7 @@ def test_the_default_reporter_logs(caplog: pytest.LogCaptureFixture) -> None:
     """
     Without `on_error` a failure is one line in the log.
     """
-    scheduler = ThreadScheduler(SystemClock(), "test")
+    scheduler = ThreadScheduler(SystemClock(), "memguard-test")
     after = threading.Event()
     scheduler.call_at(1.0, partial(int, "no number"))
     scheduler.call_at(2.0, after.set)
@@ -270,7 +270,7 @@ def test_start_and_stop_are_idempotent(scheduler: ThreadScheduler) -> None:
     scheduler.start()
     scheduler.start()
 
-    assert ["memguard-test-scheduler"] == our_threads()
+    assert ["memguard-test"] == our_threads()
     scheduler.stop(SOON)
     scheduler.stop(SOON)
     assert [] == our_threads()
@@ -390,7 +390,7 @@ def test_without_workers_jobs_run_on_the_thread(
     )
 
     assert done.wait(SOON)
-    assert ["memguard-test-scheduler"] == ran_on
+    assert ["memguard-test"] == ran_on
 
 
 def test_a_start_that_fails_leaves_it_stopped(
@@ -569,11 +569,24 @@ class TestWorkers:
         wait_until(lambda: len(order) == 5)
         assert 0 == workers.waiting
 
+    def test_without_a_limit_nothing_waits(self, errors: Errors) -> None:
+        """
+        Each job gets a thread at once, however many hang.
+        """
+        workers = Workers("memguard-test", on_error=errors)
+        hang = threading.Event()
+        for _ in range(20):
+            workers.submit(lambda: hang.wait(SOON))
+        assert (20, 0) == (workers.alive, workers.waiting)
+        hang.set()
+        workers.close(SOON)
+        assert [] == our_threads()
+
     def test_idle_threads_end(self, errors: Errors) -> None:
         """
         A thread without work goes away by itself, and the next job gets a new one.
         """
-        workers = Workers("test", idle_s=0.005, on_error=errors)
+        workers = Workers("memguard-test", idle_s=0.005, on_error=errors)
         for _ in range(3):
             done = threading.Event()
             assert workers.submit(done.set)
@@ -585,7 +598,7 @@ class TestWorkers:
         """
         Spare threads wait for ever, and serve when no thread can be started.
         """
-        workers = Workers("test", limit=3, idle_s=0.001, on_error=errors)
+        workers = Workers("memguard-test", limit=3, idle_s=0.001, on_error=errors)
 
         assert 2 == workers.spare(2)
         assert 1 == workers.spare(5)
@@ -604,7 +617,7 @@ class TestWorkers:
         """
         Without a thread and without an idle one the caller is told.
         """
-        workers = Workers("test", limit=2, on_error=errors)
+        workers = Workers("memguard-test", limit=2, on_error=errors)
         workers.spare(1)
         wait_until(lambda: len(workers._idle) == 1)
 
@@ -624,7 +637,7 @@ class TestWorkers:
         """
         A hung job costs its timeout; what waited comes back; afterwards it is shut.
         """
-        workers = Workers("test", limit=1, on_error=errors)
+        workers = Workers("memguard-test", limit=1, on_error=errors)
         hang = threading.Event()
         workers.submit(lambda: hang.wait(SOON))
         workers.submit(list)
@@ -652,7 +665,7 @@ class TestWorkers:
         """
         With threads that end all the time, and many that submit, every job runs.
         """
-        workers = Workers("test", limit=3, idle_s=0.0001, on_error=errors)
+        workers = Workers("memguard-test", limit=3, idle_s=0.0001, on_error=errors)
         ran: list[int] = []
         rounds = 1500
 
