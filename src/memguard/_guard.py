@@ -18,7 +18,7 @@ from memguard._kinds.hook import ShutdownHook
 from memguard._lifecycle.audit import Auditor
 from memguard._lifecycle.report import AuditReport, ShutdownReport
 from memguard._lifecycle.shutdown import Shutdown, adrive, drive
-from memguard._phases import Phase, State
+from memguard._phases import CLOSED, CLOSING, DRAINING, NEW, OPEN, Phase
 from memguard._probes.probe import SystemProbe
 from memguard._registry import Registry
 from memguard._scheduler import ThreadScheduler, Workers
@@ -91,7 +91,7 @@ class Guard(Scope):
         self.registry = self._new_registry()
         self.owner = None
         self.name = name
-        self.state = State.NEW
+        self.state = NEW
         self.site = None
         self.ending = None
         self.seq = 0
@@ -139,13 +139,13 @@ class Guard(Scope):
         Starting twice does nothing; after a shutdown it starts anew.
         """
         with self._lifecycle:
-            if self.state in (State.DRAINING, State.CLOSING):
+            if self.state in (DRAINING, CLOSING):
                 msg = (
                     f"guard {self.label!r} is shutting down; start it again when"
                     " shutdown() has returned"
                 )
                 raise ScopeClosed(msg)
-            if self.state == State.OPEN:
+            if self.state == OPEN:
                 return self
             registry = self.registry
             self._stop_requested.clear()
@@ -155,7 +155,7 @@ class Guard(Scope):
             # ready for the shutdown from the beginning.
             self._workers.spare(1)
             self.started_at = self._clock.monotonic()
-            self.state = State.OPEN
+            self.state = OPEN
             registry.running = True
         for node in list(self.walk()):
             node._arm()
@@ -225,12 +225,12 @@ class Guard(Scope):
             else parse_duration(timeout, what="timeout")
         )
         with self._lifecycle:
-            if self._run is not None and self.state >= State.DRAINING:
+            if self._run is not None and self.state >= DRAINING:
                 return self._run, False
             run = Shutdown(self, total=total, reason=reason, auditor=self._auditor)
             self._run = run
             with self.registry.lock:
-                self.state = State.DRAINING
+                self.state = DRAINING
         self.request_stop()
         return run, True
 
@@ -242,7 +242,7 @@ class Guard(Scope):
 
     def _end(self, run: Shutdown) -> None:
         with self._lifecycle, self.registry.lock:
-            self.state = State.CLOSED
+            self.state = CLOSED
             self.registry.loop = None
         run.finish()
 
@@ -409,10 +409,10 @@ class Guard(Scope):
         self._stop_calls = []
         self._workers = Workers("memguard-shutdown")
         self._auditor = Auditor(self, self.settings.audit_ignore)
-        self.state = State.NEW
+        self.state = NEW
         for node in kept:
             node._after_fork(registry)
-            node.state = State.NEW
+            node.state = NEW
             tally = registry.tally(node.kind, node.name or "")
             tally.created += 1
             tally.live += 1

@@ -16,12 +16,11 @@ from memguard._kinds.emitter import Emitter, Listener
 from memguard._kinds.ring import Ring
 from memguard._kinds.task import Task
 from memguard._kinds.timer import Timer
-from memguard._phases import State
+from memguard._phases import DRAINING, NEW
 from memguard._tree import Branch, Node, conflict
 from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
 
     from typing_extensions import ParamSpec
 
@@ -52,9 +51,9 @@ class Leaves(Branch):
         Attach *node*, and arm it if the guard runs.
         """
         self._refuse_if_ended()
-        if self.owner is None and self.state == State.NEW:
+        if self.owner is None and self.state == NEW:
             node.declared = True
-            node.state = State.NEW
+            node.state = NEW
         if replace and node.name is not None:
             self.replace_child(node)
         else:
@@ -68,9 +67,9 @@ class Leaves(Branch):
         The live container of that name if its spec is the same, else *node*.
         """
         self._refuse_if_ended()
-        if self.owner is None and self.state == State.NEW:
+        if self.owner is None and self.state == NEW:
             node.declared = True
-            node.state = State.NEW
+            node.state = NEW
         first = self.name_child(node)
         if first is None:
             if self.registry.running:
@@ -82,7 +81,7 @@ class Leaves(Branch):
         return first  # type: ignore[return-value]
 
     def _refuse_if_ended(self) -> None:
-        if self.state > State.DRAINING or self.registry.detached:
+        if self.state > DRAINING or self.registry.detached:
             raise ScopeClosed(self._ended_text())
 
     # -- timers and tasks --------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._events import Collected, Events
 from memguard._failures import Failures
+from memguard._phases import PLAIN, Ending
 from memguard._sites import Sites, call_site
 from memguard.errors import MemguardResourceWarning
 
@@ -40,12 +41,35 @@ class Tally:
     How many of one kind and name were made, and how they ended.
     """
 
-    __slots__ = ("created", "live", "released")
+    __slots__ = ("_other", "closed", "created", "live")
 
     def __init__(self) -> None:
         self.created = 0
         self.live = 0
-        self.released: dict[str, int] = {}
+        self.closed = 0
+        self._other: dict[str, int] = {}
+
+    def ended(self, ending: Ending) -> None:
+        """
+        Count one ending. The caller holds the registry's lock.
+        """
+        self.live -= 1
+        if ending is PLAIN:
+            self.closed += 1
+        else:
+            outcome = ending.outcome.value
+            self._other[outcome] = self._other.get(outcome, 0) + 1
+
+    @property
+    def released(self) -> dict[str, int]:
+        """
+        How many ended, by outcome.
+        """
+        released = dict(self._other)
+        closed = released.get("closed", 0) + self.closed
+        if closed:
+            released["closed"] = closed
+        return released
 
 
 class Registry:
@@ -131,17 +155,13 @@ class Registry:
             found = names.setdefault(name, Tally())
         return found
 
-    def unit_of_work(self, name: str) -> str:
+    def work_counter(self, name: str) -> tuple[str, count[int]]:
         """
-        Count one unit of work; return the bounded name it is counted under.
+        The counter of a unit of work that has none yet, and its bounded name.
         """
-        counter = self.work.get(name)
-        if counter is None:
-            if len(self.work) >= _WORK_NAMES:
-                name = OTHER
-            counter = self.work.setdefault(name, count(1))
-        next(counter)
-        return name
+        if len(self.work) >= _WORK_NAMES:
+            name = OTHER
+        return name, self.work.setdefault(name, count(1))
 
     def units_of_work(self) -> dict[str, int]:
         """

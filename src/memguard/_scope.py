@@ -21,7 +21,7 @@ from memguard._kinds.watched import Watched
 from memguard._leaves import Leaves
 from memguard._lifecycle.drivers import arun_inline, run_inline
 from memguard._lifecycle.order import closing_order
-from memguard._phases import PLAIN, Ending, Phase, State
+from memguard._phases import CLOSED, DRAINING, OPEN, PLAIN, Ending, Phase
 from memguard._tree import Branch, current
 from memguard.errors import ScopeClosed, WouldBlockLoop
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ("Scope",)
 
 _T = TypeVar("_T")
+_set = current.set
+_reset = current.reset
 
 
 class Scope(Leaves):
@@ -48,17 +50,23 @@ class Scope(Leaves):
     def __init__(self, owner: Branch, name: str, *, work: bool = False) -> None:
         # Written out instead of calling super().__init__: this is the hot path of
         # every request, and two calls would cost a third of its budget.
-        if owner.state > State.DRAINING:
+        if owner.state > DRAINING:
             raise ScopeClosed(owner._ended_text())
         self.owner = owner
         self.registry = registry = owner.registry
-        self.name = registry.unit_of_work(name) if work else name
-        self.state = State.OPEN
+        if work:
+            counter = registry.work.get(name)
+            if counter is None:
+                name, counter = registry.work_counter(name)
+            next(counter)
+        self.name = name
+        self.state = OPEN
         self.site = None
         self.ending = None
         self.seq = 0
         self.born = 0.0
         self.declared = False
+        self.tally = None
         self._children = None
         self._named = None
         self._token: Token[Branch | None] | None = None
@@ -68,9 +76,9 @@ class Scope(Leaves):
     # -- entering and leaving ----------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._token is not None or self.state > State.OPEN:
+        if self._token is not None or self.state > OPEN:
             raise self._not_enterable()
-        self._token = current.set(self)
+        self._token = _set(self)
         return self
 
     def __exit__(
@@ -79,9 +87,21 @@ class Scope(Leaves):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave()
-        if self._children is None and self._end_empty():
-            return
+        token = self._token
+        self._token = None
+        try:
+            _reset(token)  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            self._left_elsewhere()
+        if self._children is None:
+            # As `_end_empty`, written out: the way of most requests.
+            with self.registry.lock:
+                if self._children is None:
+                    self.state = CLOSED
+                    self.owner = None
+                    return
+        if self._left is not None:
+            self._left.set()
         if running_loop() is not None and self._awaits():
             self._hand_over()
             return
@@ -96,26 +116,28 @@ class Scope(Leaves):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave()
-        if self._children is None and self._end_empty():
-            return
-        await self.aclose()
-
-    def _leave(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            try:
-                current.reset(token)
-            except ValueError:
-                # Entered in another context (a generator finished by somebody else,
-                # a task that took over): there is nothing to restore here.
-                if current.get() is self:
-                    current.set(None)
+        token = self._token
+        self._token = None
+        try:
+            _reset(token)  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            self._left_elsewhere()
         if self._left is not None:
             self._left.set()
+        await self.aclose()
+
+    def _left_elsewhere(self) -> None:
+        """
+        Left in another context than it was entered in, or never entered.
+
+        A generator finished by somebody else, a task that took over: there is
+        nothing to restore here.
+        """
+        if current.get() is self:
+            current.set(None)
 
     def _not_enterable(self) -> ScopeClosed:
-        if self.state > State.OPEN:
+        if self.state > OPEN:
             return ScopeClosed(self._ended_text())
         return ScopeClosed(
             f"scope {self.label!r} was entered already and not left; make a new scope"
@@ -167,12 +189,12 @@ class Scope(Leaves):
         with registry.lock:
             if registry.detached:
                 # Inherited through a fork: what it owns belongs to the parent.
-                self.state = State.CLOSED
+                self.state = CLOSED
                 self._children = self._named = self.owner = None
                 return False
-            if self.state >= State.DRAINING:
+            if self.state >= DRAINING:
                 return False
-            self.state = State.DRAINING
+            self.state = DRAINING
             return True
 
     def _end_empty(self) -> bool:
@@ -182,8 +204,7 @@ class Scope(Leaves):
         with self.registry.lock:
             if self._children is not None:
                 return False
-            self.state = State.CLOSED
-            self.ending = PLAIN
+            self.state = CLOSED
             self.owner = None
         return True
 
@@ -283,6 +304,7 @@ class Scope(Leaves):
         option, OrderError for an order that cannot be, ScopeClosed.
         """
         resource = Resource(self, obj, name=name, keep=keep)
+        resource.site = self.registry.sites.here()
         if (
             close is not None
             or kind is not None

@@ -66,14 +66,16 @@ class Sites:
         self.level = level
         self._next = count(1).__next__
 
-    def here(self) -> Site | None:
+    def here(self, depth: int = 2) -> Site | None:
         """
         The nearest caller outside memguard, or None when the level is off.
+
+        *depth* is how many frames are memguard's for certain: a hint for speed.
         """
         level = self.level
         if level == "off":
             return None
-        frame: FrameType | None = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(depth)
         while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
             frame = frame.f_back
         if frame is None:

@@ -12,8 +12,18 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from memguard._phases import PLAIN, Ending, Outcome, Phase, State
-from memguard._registry import Registry
+from memguard._phases import (
+    CLOSED,
+    CLOSING,
+    DRAINING,
+    OPEN,
+    PLAIN,
+    Ending,
+    Outcome,
+    Phase,
+    State,
+)
+from memguard._registry import Registry, Tally
 from memguard._sites import Site, call_site
 from memguard.errors import ScopeClosed, SpecConflict
 
@@ -47,6 +57,7 @@ class Node:
         "seq",
         "site",
         "state",
+        "tally",
     )
 
     kind: ClassVar[str] = "node"
@@ -67,11 +78,12 @@ class Node:
         self.owner: Branch | None = owner
         self.registry: Registry = owner.registry
         self.name = name
-        self.state = State.OPEN
+        self.state: int = OPEN
         self.site: Site | None = None
         self.ending: Ending | None = None
         self.seq = 0
         self.born = 0.0
+        self.tally: Tally | None = None
         # Made on a guard that was not started: shutdown disarms it, start arms it.
         self.declared = False
 
@@ -93,7 +105,8 @@ class Node:
         owner = self.owner
         if owner is None:
             raise ScopeClosed(self._ended_text())
-        self.site = registry.sites.here()
+        if self.site is None:
+            self.site = registry.sites.here(3)
         self.seq = registry.next_seq()
         self.born = registry.clock.monotonic()
         owner.take(self)
@@ -103,9 +116,9 @@ class Node:
         True for exactly one caller: the one who may now close the node.
         """
         with self.registry.lock:
-            if self.state >= State.CLOSING:
+            if self.state >= CLOSING:
                 return False
-            self.state = State.CLOSING
+            self.state = CLOSING
         return True
 
     def settle(self, ending: Ending = PLAIN) -> None:
@@ -114,11 +127,12 @@ class Node:
         """
         registry = self.registry
         with registry.lock:
-            self.state = State.CLOSED
+            self.state = CLOSED
             self.ending = ending
-            owner, self.owner = self.owner, None
+            owner = self.owner
+            self.owner = None
             if owner is not None and self.seq:
-                owner.drop(self, ending.outcome)
+                owner.drop(self, ending)
 
     # -- closing -----------------------------------------------------------------------
 
@@ -191,7 +205,7 @@ class Node:
 
     @property
     def closed(self) -> bool:
-        return self.state == State.CLOSED
+        return self.state == CLOSED
 
     @property
     def path(self) -> str:
@@ -236,30 +250,29 @@ class Branch(Node):
         Own *node*. The caller holds the registry's lock.
         """
         registry = self.registry
-        if self.state > State.DRAINING or registry.detached:
+        if self.state > DRAINING or registry.detached:
             raise ScopeClosed(self._ended_text())
         children = self._children
         if children is None:
             self._enter_tree()
             children = self._children = {}
         children[node] = None
-        tally = registry.tally(node.kind, node.name or "")
+        node.tally = tally = registry.tally(node.kind, node.name or "")
         tally.created += 1
         tally.live += 1
 
-    def drop(self, node: Node, outcome: Outcome) -> None:
+    def drop(self, node: Node, ending: Ending) -> None:
         """
         Own *node* no longer. The caller holds the registry's lock.
         """
         if self._children is not None and self._children.pop(node, self) is not self:
-            name = node.name
-            tally = self.registry.tally(node.kind, name or "")
-            tally.live -= 1
-            released = tally.released
-            released[outcome] = released.get(outcome, 0) + 1
+            if node.tally is not None:
+                node.tally.ended(ending)
             named = self._named
-            if named and name and named.get((node.kind, name)) is node:
-                del named[node.kind, name]
+            if named:
+                key = (node.kind, node.name or "")
+                if named.get(key) is node:
+                    del named[key]
 
     def _enter_tree(self) -> None:
         # Not for the root, nor for one that entered before and was emptied since.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from memguard._kinds.closers import is_coroutine
-from memguard._kinds.resource import to_phase
+from memguard._kinds.ordering import to_phase
 from memguard._phases import Phase
 from memguard._settings import parse_duration
 from memguard._tree import Branch, Node

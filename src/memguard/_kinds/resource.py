@@ -7,24 +7,39 @@ that is collected before its resource was closed is a ResourceWarning.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from memguard._kinds.closers import info_of, is_coroutine, running_loop
-from memguard._phases import PLAIN, Ending, Outcome, Phase, State
+from memguard._kinds.closers import TypeInfo, info_of, is_coroutine, running_loop
+from memguard._kinds.ordering import phase_before, refuse_cycle, to_phase
+from memguard._phases import CLOSING, OPEN, PLAIN, Ending, Outcome, Phase
 from memguard._settings import parse_duration, parse_size
 from memguard._sites import call_site
-from memguard._tree import Branch, Node, effective_phase
-from memguard.errors import OrderError
+from memguard._tree import Branch, Node
 
 if TYPE_CHECKING:
     from memguard._registry import Registry
 
-__all__ = ("Resource", "find_resource", "to_phase")
+__all__ = ("Resource", "find_resource")
 
 _AFFINITIES = ("any", "thread", "loop")
+
+
+class _Options:
+    """
+    What a caller asked for beyond what the type says.
+    """
+
+    __slots__ = ("affinity", "memory", "phase", "timeout", "uses")
+
+    def __init__(self, info: TypeInfo) -> None:
+        self.affinity: str = info.affinity
+        self.phase = info.phase
+        self.timeout: float | None = None
+        self.uses: tuple[Node, ...] = ()
+        self.memory: int | Callable[[Any], int] | None = None
 
 
 class _Ref(ref):  # type: ignore[type-arg]
@@ -53,17 +68,13 @@ class Resource(Node):
     __slots__ = (
         "_close",
         "_id",
-        "_memory",
+        "_options",
         "_ref",
         "_strong",
-        "affinity",
         "info",
         "kind",
         "loop",
-        "phase",
         "thread",
-        "timeout",
-        "uses",
     )
 
     kind: str  # type: ignore[misc]  # the class variable of Node, here per object
@@ -71,33 +82,30 @@ class Resource(Node):
     def __init__(
         self, owner: Branch, obj: Any, *, name: str | None = None, keep: bool = False
     ) -> None:
-        super().__init__(owner, name)
-        info = info_of(obj)
-        self._id = id(obj)
-        self.info = info
+        # Written out instead of calling super().__init__: registering is a hot path.
+        self.owner = owner
+        self.registry = owner.registry
+        self.name = name
+        self.state = OPEN
+        self.ending = None
+        self.declared = False
+        self.info = info = info_of(obj)
         self.kind = info.kind
-        self.phase = info.phase
-        self.affinity: str = info.affinity
-        self.timeout: float | None = None
-        self.uses: tuple[Node, ...] = ()
-        self.thread = threading.get_ident()
-        self.loop: Any = None
+        self._id = id(obj)
         self._close: str | Callable[[Any], Any] | None = info.close
-        self._memory: int | Callable[[Any], int] | None = None
-        self._strong: Any = obj if keep else None
-        self._ref: _Ref | None = None
-        if not keep:
+        self._options: _Options | None = None
+        self.thread = get_ident()
+        self.loop: Any = None
+        if keep:
+            self._strong: Any = obj
+            self._ref: _Ref | None = None
+        else:
+            self._strong = None
             try:
-                reference = _Ref(obj, _on_collect)
+                self._ref = reference = _Ref(obj, _on_collect)
             except TypeError:
-                msg = (
-                    f"a {type(obj).__qualname__} cannot be referenced weakly; register"
-                    " it with keep=True (memguard then holds it until its scope"
-                    " closes), or adopt a built-in container by its place"
-                )
-                raise TypeError(msg) from None
+                raise _not_referenceable(obj) from None
             reference.resource = self
-            self._ref = reference
         if info.affinity == "loop":
             self.note_loop()
 
@@ -123,6 +131,7 @@ class Resource(Node):
         Apply the options a caller gave, each validated here and nowhere else.
         """
         obj = self.target()
+        options = self._options = _Options(self.info)
         if kind is not None:
             if not isinstance(kind, str) or not kind:
                 msg = f"kind must be a non-empty text, not {kind!r}"
@@ -132,38 +141,54 @@ class Resource(Node):
             self._close = _closing(obj, close)
         if affinity is not None:
             if affinity not in _AFFINITIES:
-                msg = f"affinity must be one of {', '.join(_AFFINITIES)}, not {affinity!r}"
+                allowed = ", ".join(_AFFINITIES)
+                msg = f"affinity must be one of {allowed}, not {affinity!r}"
                 raise ValueError(msg)
-            self.affinity = affinity
-            if affinity == "loop":
-                self.note_loop()
+            options.affinity = affinity
+        if options.affinity == "loop" or self.awaits:
+            self.note_loop()
         if timeout is not None:
-            self.timeout = parse_duration(timeout, what="timeout")
+            options.timeout = parse_duration(timeout, what="timeout")
         if memory is not None:
-            self._memory = (
+            options.memory = (
                 memory if callable(memory) else parse_size(memory, what="memory")
             )
         if phase is not None:
-            self.phase = to_phase(phase)
+            options.phase = to_phase(phase)
         if uses:
-            self._use(obj, uses, explicit=phase is not None)
+            options.uses = tuple(self._used_node(one) for one in uses)
+            refuse_cycle(obj, options.uses, self.label)
+            options.phase = phase_before(self, explicit=phase is not None)
 
-    def _use(self, obj: Any, uses: Sequence[Any], *, explicit: bool) -> None:
-        used = tuple(self._used_node(one) for one in uses)
-        _refuse_cycle(obj, used, self.label)
-        self.uses = used
-        for node in used:
-            limit = effective_phase(node)
-            if effective_phase(self).rank > limit.rank:
-                if explicit:
-                    msg = (
-                        f"{self.kind} {self.label!r} is to close in phase {self.phase},"
-                        f" but it uses {node.kind} {node.label!r}, which closes in"
-                        f" {limit} already; leave out `phase`, or give {limit} or an"
-                        " earlier one"
-                    )
-                    raise OrderError(msg)
-                self.phase = limit
+    @property
+    def phase(self) -> Phase:  # type: ignore[override]
+        """
+        The phase asked for, else the one of the type.
+        """
+        options = self._options
+        return self.info.phase if options is None else options.phase
+
+    @property
+    def affinity(self) -> str:  # type: ignore[override]
+        """
+        Where the close may run: any, thread or loop.
+        """
+        options = self._options
+        return self.info.affinity if options is None else options.affinity
+
+    @property
+    def timeout(self) -> float | None:  # type: ignore[override]
+        """
+        Seconds for the close, None for the default.
+        """
+        return None if self._options is None else self._options.timeout
+
+    @property
+    def uses(self) -> tuple[Node, ...]:  # type: ignore[override]
+        """
+        What it needs until its own close.
+        """
+        return () if self._options is None else self._options.uses
 
     def _used_node(self, used: Any) -> Node:
         if isinstance(used, Node):
@@ -187,14 +212,14 @@ class Resource(Node):
         return self._strong if reference is None else reference()
 
     def _join(self) -> None:
-        super()._join()
+        Node._join(self)
         self.registry.objects[self._id] = self
 
     def settle(self, ending: Ending = PLAIN) -> None:
         """
         Leave the tree and let go of the object.
         """
-        super().settle(ending)
+        Node.settle(self, ending)
         objects = self.registry.objects
         if objects.get(self._id) is self:
             objects.pop(self._id, None)
@@ -237,7 +262,7 @@ class Resource(Node):
         """
         Settle after the object's death; a fault unless there was nothing to close.
         """
-        if self.state >= State.CLOSING or self._ref is None or not self.claim():
+        if self.state >= CLOSING or self._ref is None or not self.claim():
             return False
         fault = self._close is not None
         self.settle(Ending(Outcome.UNCLOSABLE, "collected before it was closed"))
@@ -263,7 +288,7 @@ class Resource(Node):
         """
         What the caller declared, else what the object itself says, else None.
         """
-        memory = self._memory
+        memory = None if self._options is None else self._options.memory
         if isinstance(memory, int):
             return memory
         obj = self.target()
@@ -296,21 +321,15 @@ def find_resource(registry: Registry, obj: Any) -> Node | None:
     return None
 
 
-def to_phase(phase: Phase | str) -> Phase:
-    """
-    The phase of that name; the error lists them all.
-    """
-    try:
-        return Phase(phase)
-    except ValueError:
-        names = ", ".join(Phase)
-        msg = f"phase must be one of {names}, not {phase!r}"
-        raise ValueError(msg) from None
+def _not_referenceable(obj: object) -> TypeError:
+    return TypeError(
+        f"a {type(obj).__qualname__} cannot be referenced weakly; register it with"
+        " keep=True (memguard then holds it until its scope closes), or adopt a"
+        " built-in container by its place"
+    )
 
 
-def _closing(
-    obj: Any, close: str | Callable[..., Any]
-) -> str | Callable[[Any], Any]:
+def _closing(obj: Any, close: str | Callable[..., Any]) -> str | Callable[[Any], Any]:
     if isinstance(close, str):
         if not callable(getattr(obj, close, None)):
             msg = (
@@ -333,19 +352,3 @@ def _closing(
         function = getattr(close, "__func__", None)
         return name if function is None else function
     return close
-
-
-def _refuse_cycle(obj: Any, used: tuple[Node, ...], label: str) -> None:
-    seen: set[int] = set()
-    ahead = list(used)
-    while ahead:
-        node = ahead.pop()
-        if isinstance(node, Resource) and node.target() is obj:
-            msg = (
-                f"{label!r} would use itself through its own `uses`; an order to close"
-                " them in does not exist. Drop one of the `uses`"
-            )
-            raise OrderError(msg)
-        if id(node) not in seen:
-            seen.add(id(node))
-            ahead.extend(node.uses)

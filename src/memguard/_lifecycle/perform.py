@@ -12,7 +12,7 @@ from typing import Any
 
 from memguard._lifecycle.order import Entry
 from memguard._lifecycle.plan import Batch
-from memguard._phases import Ending, Outcome, State
+from memguard._phases import CLOSED, DRAINING, NEW, OPEN, Ending, Outcome
 from memguard._sites import call_site, error_site
 from memguard._tree import Node
 
@@ -78,8 +78,8 @@ def _steps(batch: Batch, entry: Entry) -> Any:
     if batch.stage == "drain":
         entry.bytes_held = _bytes(node)
         if node.drains:
-            if node.state == State.OPEN:
-                node.state = State.DRAINING
+            if node.state == OPEN:
+                node.state = DRAINING
             yield node._drain
         if batch.disowned:
             return  # the drain outlived its share; somebody else closes it
@@ -129,9 +129,9 @@ def finish(entry: Entry, ending: Ending) -> bool:
         return False
     node = entry.node
     if node.declared:
-        node.state = State.NEW
+        node.state = NEW
         node.ending = ending
-    elif node.state != State.CLOSED:
+    elif node.state != CLOSED:
         node.settle(ending)
     return True
 

@@ -285,9 +285,7 @@ def _by_lane(ordered: Iterable[Entry]) -> deque[Entry]:
 
 
 def _alike(first: Entry, entry: Entry) -> bool:
-    return (
-        first.phase is entry.phase and first.node.affinity == entry.node.affinity
-    )
+    return first.phase is entry.phase and first.node.affinity == entry.node.affinity
 
 
 def _strict(entry: Entry) -> bool:

@@ -163,9 +163,7 @@ class ShutdownReport:
         What did not close by itself, or not without an error.
         """
         return tuple(
-            one
-            for one in self.resources
-            if one.outcome != Outcome.CLOSED or one.reason
+            one for one in self.resources if one.outcome != Outcome.CLOSED or one.reason
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from memguard._lifecycle.drivers import Plan, Spawner, arun_plan, run_plan
 from memguard._lifecycle.order import Entry, closing_order
 from memguard._lifecycle.plan import plan
 from memguard._lifecycle.report import AuditReport, ShutdownReport, rows_of
-from memguard._phases import State
+from memguard._phases import CLOSING, NEW
 from memguard._tree import Branch
 
 __all__ = ("Auditing", "Shutdown", "adrive", "drive")
@@ -76,7 +76,7 @@ class Shutdown:
         for sweep in range(_SWEEPS):
             if sweep:
                 with registry.lock:
-                    root.state = State.CLOSING
+                    root.state = CLOSING
             children = [child for child in root.children() if _due(child)]
             if not children and sweep:
                 break
@@ -84,7 +84,7 @@ class Shutdown:
             entries += ordered
             yield plan(ordered, self.budget, self._now())
         with registry.lock:
-            root.state = State.CLOSING
+            root.state = CLOSING
         registry.settle_collected()
         before_audit()
         failing = [entry for entry in entries if _failed(entry)]
@@ -184,7 +184,7 @@ def _due(node: Any) -> bool:
     """
     What a shutdown has to end: all but the declarations that were never armed.
     """
-    return not (node.declared and node.state == State.NEW)
+    return not (node.declared and node.state == NEW)
 
 
 def _failed(entry: Entry) -> bool:

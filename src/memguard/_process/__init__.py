@@ -1,0 +1,3 @@
+"""
+What memguard does to the process itself: signals, exit. Only when asked, all undone.
+"""
