@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from memguard._settings import SettingsKwargs
 
-__all__ = ("current", "current_scope", "default_guard", "install", "prefork_master")
+__all__ = (
+    "current",
+    "current_scope",
+    "default_guard",
+    "ensure_started",
+    "install",
+    "prefork_master",
+)
 
 _lock = threading.RLock()
 _default: Guard | None = None
@@ -123,7 +130,7 @@ def install_guard(guard: Guard, settings: Settings) -> Guard:
             found = _installation = _Installation(guard, settings)
             guard.on_uninstall = _uninstall
         elif not found.settings.same_as(settings):
-            changed = ", ".join(found.settings.differences(settings))
+            changed = ", ".join(_differences(found.settings, settings))
             msg = (
                 f"memguard is installed already with other settings ({changed}); call"
                 " install() once, or uninstall() first"
@@ -132,6 +139,24 @@ def install_guard(guard: Guard, settings: Settings) -> Guard:
         if not _is_prefork_master:
             found.put_up()
     return guard
+
+
+def _differences(first: Settings, second: Settings) -> list[str]:
+    return [
+        one.field
+        for one, other in zip(first.describe(), second.describe(), strict=True)
+        if one.value != other.value
+    ]
+
+
+def ensure_started(guard: Guard) -> None:
+    """
+    For integrations: the default guard is installed, any other one started.
+    """
+    if guard is _default:
+        install_guard(guard, guard.settings)
+    else:
+        guard.start()
 
 
 def _uninstall() -> None:
@@ -148,8 +173,6 @@ def prefork_master(is_master: bool) -> None:
     """
     global _is_prefork_master
     _is_prefork_master = is_master
-    if not is_master and _installation is not None:
-        _installation.put_up()
 
 
 def reset_default() -> None:

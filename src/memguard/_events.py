@@ -19,6 +19,7 @@ __all__ = (
     "Event",
     "Events",
     "HandlerDisplaced",
+    "Hook",
     "ListenerCeiling",
     "ShutdownFinished",
     "ShutdownStarted",
@@ -125,6 +126,10 @@ class Events:
     def __init__(self) -> None:
         # A tuple that is replaced as a whole: emitting needs no lock.
         self._hooks: tuple[Hook, ...] = ()
+
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        return self._hooks
 
     def subscribe(self, hook: Hook) -> Callable[[], None]:
         """

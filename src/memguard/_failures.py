@@ -27,12 +27,13 @@ class Failures:
     Thread-safe. No lock is held while logging handlers or event hooks run.
     """
 
-    __slots__ = ("_events", "_lock", "_strict", "counts")
+    __slots__ = ("_events", "_kept", "_lock", "counts", "strict")
 
     def __init__(self, events: Events, *, strict: bool = False) -> None:
         self._events = events
         self._lock = threading.Lock()
-        self._strict: list[BaseException] | None = [] if strict else None
+        self.strict = strict
+        self._kept: list[BaseException] = []
         self.counts: dict[tuple[str, str, str], int] = {}
 
     def record(self, where: str, error: BaseException, site: str = "") -> None:
@@ -45,8 +46,8 @@ class Failures:
             if key not in self.counts and len(self.counts) >= _SITES_KEPT:
                 key = (where, "other", "")
             times = self.counts[key] = self.counts.get(key, 0) + 1
-            if self._strict is not None and len(self._strict) < _STRICT_KEPT:
-                self._strict.append(error)
+            if self.strict and len(self._kept) < _STRICT_KEPT:
+                self._kept.append(error)
         if times == 1:
             _LOG.error(
                 "memguard: %s failed with %s (made at %s); further failures of this"
@@ -67,8 +68,6 @@ class Failures:
         What strict mode collected since the last call; empty outside strict mode.
         """
         with self._lock:
-            if not self._strict:
-                return ()
-            taken = tuple(self._strict)
-            self._strict.clear()
+            taken = tuple(self._kept)
+            self._kept.clear()
         return taken

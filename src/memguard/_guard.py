@@ -4,44 +4,46 @@ The guard: the root scope of a process. Composition only; it decides nothing.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet, ref
+from weakref import ref
 
 from memguard._clock import SystemClock
-from memguard._health import Health, MemorySample, health_of, sample_of
+from memguard._forks import tell_after_fork
+from memguard._health import Health, Level, MemorySample, health_of, sample_of
 from memguard._kinds.closers import running_loop
 from memguard._kinds.hook import ShutdownHook
+from memguard._kinds.pool import Pool
 from memguard._lifecycle.audit import Auditor
+from memguard._lifecycle.control import Control
 from memguard._lifecycle.report import AuditReport, ShutdownReport
-from memguard._lifecycle.shutdown import Shutdown, adrive, drive
 from memguard._phases import CLOSED, CLOSING, DRAINING, NEW, OPEN, Phase
 from memguard._probes.probe import SystemProbe
 from memguard._registry import Registry
-from memguard._scheduler import ThreadScheduler, Workers
+from memguard._scheduler import ThreadScheduler
 from memguard._scope import Scope
+from memguard._sessions import Sessions
 from memguard._settings import Settings, parse_duration
 from memguard._snapshot import GuardSnapshot, snapshot_of
-from memguard._tree import Branch
-from memguard.errors import BackgroundFailures, ScopeClosed, WouldBlockLoop
+from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from memguard._events import Hook
     from memguard._settings import SettingsKwargs
-    from memguard.typing import Clock, Scheduler
+    from memguard.typing import Clock, Duration, Scheduler, Size
 
-__all__ = ("Guard", "active", "guards")
+__all__ = ("Guard", "active")
 
+_T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
+_STOP_SCHEDULER_S = 0.5
 
 #: The innermost guard whose block this context is in.
 active: ContextVar[Guard | None] = ContextVar("memguard_guard", default=None)
-#: Every guard of the process, for the fork hook and the audit. Weak.
-guards: WeakSet[Guard] = WeakSet()
 
 
 class Guard(Scope):
@@ -58,11 +60,8 @@ class Guard(Scope):
         "_active_token",
         "_auditor",
         "_clock",
-        "_lifecycle",
-        "_run",
-        "_stop_calls",
-        "_stop_requested",
-        "_workers",
+        "control",
+        "on_uninstall",
         "probe",
         "settings",
         "started_at",
@@ -81,13 +80,9 @@ class Guard(Scope):
         if not isinstance(name, str) or not name:
             msg = f"the name of a guard must be a non-empty text, not {name!r}"
             raise ValueError(msg)
-        self._configure(name, clock, Settings.load(**settings))
-        self.probe = probe or SystemProbe()
-        guards.add(self)
-
-    def _configure(self, name: str, clock: Clock | None, settings: Settings) -> None:
         self._clock: Clock = clock or SystemClock()
-        self.settings = settings
+        self.probe = probe or SystemProbe()
+        self.settings = Settings.load(**settings)
         self.registry = self._new_registry()
         self.owner = None
         self.name = name
@@ -96,39 +91,50 @@ class Guard(Scope):
         self.ending = None
         self.seq = 0
         self.born = self._clock.monotonic()
+        self.tally = None
         self.declared = False
         self._children = {}
         self._named = None
         self._token = None
         self._left = None
         self.work = False
+        self.on_uninstall: Callable[[], None] | None = None
         self._active_token: Token[Guard | None] | None = None
-        self._lifecycle = threading.RLock()
-        self._run: Shutdown | None = None
-        self._stop_requested = threading.Event()
-        self._stop_calls: list[Callable[[], None]] = []
-        self._workers = Workers("memguard-shutdown")
-        self._auditor = Auditor(self, settings.audit_ignore)
-        self.started_at: float | None = None
+        self._renew()
+        tell_after_fork(self)
 
     def _new_registry(self) -> Registry:
-        clock, settings = self._clock, self.settings
+        clock = self._clock
         # A clock that schedules as well (the fake one) is the scheduler.
         scheduler: Scheduler = (
             clock  # type: ignore[assignment]
             if hasattr(clock, "call_at")
             else ThreadScheduler(clock, "memguard-scheduler")
         )
-        registry = Registry(
-            clock,
-            scheduler,
-            site_level=settings.site_level,
-            strict=settings.strict,
-        )
-        registry.drain_s = settings.shutdown_timeout
+        registry = Registry(clock, scheduler)
         if isinstance(scheduler, ThreadScheduler):
             scheduler.on_error = registry.failures.record
+        self._apply_to(registry)
         return registry
+
+    def _apply_to(self, registry: Registry) -> None:
+        settings = self.settings
+        registry.sites.level = settings.site_level
+        registry.drain_s = settings.shutdown_timeout
+        registry.failures.strict = settings.strict
+
+    def _renew(self) -> None:
+        """
+        What a new guard and a forked child's guard have in common.
+        """
+        self._auditor = Auditor(self, self.settings.audit_ignore)
+        self.control = Control(
+            self,
+            self._auditor,
+            lambda: self.settings.shutdown_timeout,
+            self._stop_threads,
+        )
+        self.started_at: float | None = None
 
     # -- starting and stopping ---------------------------------------------------------
 
@@ -138,7 +144,8 @@ class Guard(Scope):
 
         Starting twice does nothing; after a shutdown it starts anew.
         """
-        with self._lifecycle:
+        control, registry = self.control, self.registry
+        with control.lock:
             if self.state in (DRAINING, CLOSING):
                 msg = (
                     f"guard {self.label!r} is shutting down; start it again when"
@@ -147,160 +154,87 @@ class Guard(Scope):
                 raise ScopeClosed(msg)
             if self.state == OPEN:
                 return self
-            registry = self.registry
-            self._stop_requested.clear()
+            control.renew()
             self._auditor.take_baseline(running_loop())
             registry.scheduler.start()
             # Threads cannot be started at interpreter exit from 3.12 on: one is
             # ready for the shutdown from the beginning.
-            self._workers.spare(1)
-            self.started_at = self._clock.monotonic()
+            control.workers.spare(1)
+            self.started_at = registry.clock.monotonic()
             self.state = OPEN
             registry.running = True
         for node in list(self.walk()):
+            if node.declared and node.state == NEW:
+                node.state = OPEN
             node._arm()
         return self
 
     def shutdown(
-        self, timeout: float | str | None = None, *, reason: str = "shutdown()"
+        self, timeout: Duration | None = None, *, reason: str = "shutdown()"
     ) -> ShutdownReport:
         """
         Close everything within *timeout* (the setting `shutdown_timeout`), and audit.
 
-        Joins a shutdown that runs already; after one returns its report. Raises
+        Joins a shutdown that runs already; after one it returns its report. Raises
         WouldBlockLoop inside a running loop, and in strict mode BackgroundFailures.
         """
-        if running_loop() is not None:
-            raise WouldBlockLoop("guard.shutdown()", "`await guard.ashutdown()`")
-        run, mine = self._begin(timeout, reason)
-        if not mine:
-            return self._report_of(run, run.join())
-        try:
-            actions = run.procedure(self._stop_threads)
-            report = drive(actions, self._clock.monotonic, self._workers)
-        finally:
-            self._end(run)
-        return self._report_of(run, report)
+        return self.control.shutdown(_seconds(timeout), reason)
 
     async def ashutdown(
-        self, timeout: float | str | None = None, *, reason: str = "ashutdown()"
+        self, timeout: Duration | None = None, *, reason: str = "ashutdown()"
     ) -> ShutdownReport:
         """
         Close everything while the running loop stays responsive.
 
         As `shutdown`. A cancellation of the caller does not stop it half-way.
         """
-        import asyncio
-
-        run, mine = self._begin(timeout, reason)
-        if not mine:
-            return await self._join_on_loop(run)
-        task = asyncio.get_running_loop().create_task(self._drive_on_loop(run))
-        return self._report_of(run, await asyncio.shield(task))
-
-    async def _drive_on_loop(self, run: Shutdown) -> ShutdownReport:
-        try:
-            actions = run.procedure(self._stop_threads)
-            return await adrive(actions, self._clock.monotonic, self._workers)
-        finally:
-            self._end(run)
-
-    async def _join_on_loop(self, run: Shutdown) -> ShutdownReport:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        over = asyncio.Event()
-        run.when_over(lambda: loop.call_soon_threadsafe(over.set))
-        left = run.budget.end - self._clock.monotonic() + 2.0
-        try:
-            await asyncio.wait_for(over.wait(), max(0.05, left))
-        except asyncio.TimeoutError:
-            pass  # its report is missing then, which _report_of says
-        return self._report_of(run, run.report)
-
-    def _begin(self, timeout: float | str | None, reason: str) -> tuple[Shutdown, bool]:
-        total = (
-            self.settings.shutdown_timeout
-            if timeout is None
-            else parse_duration(timeout, what="timeout")
-        )
-        with self._lifecycle:
-            if self._run is not None and self.state >= DRAINING:
-                return self._run, False
-            run = Shutdown(self, total=total, reason=reason, auditor=self._auditor)
-            self._run = run
-            with self.registry.lock:
-                self.state = DRAINING
-        self.request_stop()
-        return run, True
+        return await self.control.ashutdown(_seconds(timeout), reason)
 
     def _stop_threads(self) -> None:
         registry = self.registry
         registry.running = False
-        registry.scheduler.stop(0.5)
-        self._workers.close(0.5)
+        registry.loop = None
+        registry.scheduler.stop(_STOP_SCHEDULER_S)
 
-    def _end(self, run: Shutdown) -> None:
-        with self._lifecycle, self.registry.lock:
-            self.state = CLOSED
-            self.registry.loop = None
-        run.finish()
-
-    def _report_of(
-        self, run: Shutdown, report: ShutdownReport | None
-    ) -> ShutdownReport:
-        if report is None:
-            msg = (
-                f"the shutdown of guard {self.label!r} that this call joined has not"
-                f" ended within its budget ({run.budget.total:g} s), or was asked for"
-                " from inside itself"
-            )
-            raise ScopeClosed(msg)
-        failures = self.registry.failures.take_strict()
-        if failures:
-            raise BackgroundFailures(failures)
-        return report
-
-    # -- being asked to stop -----------------------------------------------------------
-
-    def request_stop(self) -> None:
+    @property
+    def is_running(self) -> bool:
         """
-        Wake everybody who waits in `stopped`. Does not shut down by itself.
+        True between `start` and the end of `shutdown`.
         """
-        self._stop_requested.set()
-        calls, self._stop_calls = self._stop_calls, []
-        for wake in calls:
-            wake()
-
-    def hurry(self) -> None:
-        """
-        Leave a running shutdown two more seconds: what a second signal means.
-        """
-        run = self._run
-        if run is not None:
-            run.hurry()
+        return self.started_at is not None and self.state != CLOSED
 
     async def stopped(self) -> None:
         """
         Wait until somebody asks the guard to stop: a signal, or shutdown().
         """
-        import asyncio
+        await self.control.asked.await_(None)
 
-        loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
+    def uninstall(self) -> None:
+        """
+        Undo `memguard.install`: handlers, exit hook. A closed guard is as new again.
 
-        def wake() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(asked.set)
+        A SIGTERM that memguard answered with the shutdown is raised again here.
+        """
+        if self.state == CLOSED:
+            self.state = NEW
+            self.started_at = None
+        undo, self.on_uninstall = self.on_uninstall, None
+        if undo is not None:
+            undo()
 
-        self._stop_calls.append(wake)
-        if self._stop_requested.is_set():
-            return
-        try:
-            await asked.wait()
-        finally:
-            if wake in self._stop_calls:
-                self._stop_calls.remove(wake)
+    def apply(self, settings: Settings) -> None:
+        """
+        Take other settings, before the start; declarations stay as they are.
+        """
+        if self.state not in (NEW, CLOSED):
+            msg = (
+                f"guard {self.label!r} is running; its settings can be changed before"
+                " it starts or after its shutdown"
+            )
+            raise ScopeClosed(msg)
+        self.settings = settings
+        self._apply_to(self.registry)
+        self._auditor.ignore = settings.audit_ignore
 
     # -- as a context manager ----------------------------------------------------------
 
@@ -316,7 +250,11 @@ class Guard(Scope):
         traceback: TracebackType | None,
     ) -> None:
         self._leave_block()
-        self.shutdown(reason="end of the `with` block")
+        try:
+            self.shutdown(reason="end of the `with` block")
+        finally:
+            if self.on_uninstall is not None:
+                self.uninstall()
 
     async def __aenter__(self) -> Self:
         import asyncio
@@ -331,7 +269,11 @@ class Guard(Scope):
         traceback: TracebackType | None,
     ) -> None:
         self._leave_block()
-        await self.ashutdown(reason="end of the `async with` block")
+        try:
+            await self.ashutdown(reason="end of the `async with` block")
+        finally:
+            if self.on_uninstall is not None:
+                self.uninstall()
 
     def _leave_block(self) -> None:
         token, self._active_token = self._active_token, None
@@ -341,10 +283,90 @@ class Guard(Scope):
             except ValueError:
                 active.set(None)  # left in another context than it was entered in
 
-    # -- hooks -------------------------------------------------------------------------
+    def close(self) -> None:
+        """
+        As `shutdown`, without the report.
+        """
+        self.shutdown(reason="close()")
+
+    async def aclose(self) -> None:
+        """
+        As `ashutdown`, without the report.
+        """
+        await self.ashutdown(reason="aclose()")
+
+    # -- what only a guard makes -------------------------------------------------------
+
+    def sessions(
+        self,
+        name: str,
+        *,
+        max_sessions: int = 10_000,
+        max_bytes: Size | None = None,
+        max_live: int | None = None,
+        ttl: Duration | None = "1h",
+        max_age: Duration | None = None,
+        hibernate_after: Duration | None = "10m",
+        backup_every: Duration | None = None,
+        grace: Duration = "30s",
+        durable: bool = False,
+        store: Any = None,
+        codec: Any = "json",
+    ) -> Sessions:
+        """
+        The sessions of that name, made on first call.
+        """
+        return self._get_or_create(
+            Sessions(
+                self,
+                name,
+                max_sessions=max_sessions,
+                max_bytes=max_bytes,
+                max_live=max_live,
+                ttl=ttl,
+                max_age=max_age,
+                hibernate_after=hibernate_after,
+                backup_every=backup_every,
+                grace=grace,
+                durable=durable,
+                store=store,
+                codec=codec,
+            )
+        )
+
+    def pool(
+        self,
+        name: str,
+        factory: Callable[[], _T],
+        *,
+        reset: Callable[[_T], Any] | None = None,
+        check: Callable[[_T], Any] | None = None,
+        dispose: Callable[[_T], Any] | None = None,
+        min_size: int = 0,
+        max_size: int = 10,
+        idle_timeout: Duration | None = "10s",
+        acquire_timeout: Duration = "2s",
+    ) -> Pool[_T]:
+        """
+        The pool of that name, made on first call.
+        """
+        return self._get_or_create(
+            Pool(
+                self,
+                name,
+                factory,
+                reset=reset,
+                check=check,
+                dispose=dispose,
+                min_size=min_size,
+                max_size=max_size,
+                idle_timeout=idle_timeout,
+                acquire_timeout=acquire_timeout,
+            )
+        )
 
     def on_shutdown(
-        self, *, phase: Phase | str = Phase.WORK, timeout: float | str | None = None
+        self, *, phase: Phase | str = Phase.WORK, timeout: Duration | None = None
     ) -> Callable[[_F], _F]:
         """
         Call the decorated function, sync or async, in *phase* of every shutdown.
@@ -356,13 +378,26 @@ class Guard(Scope):
 
         return declare
 
+    def subscribe(self, hook: Hook) -> Callable[[], None]:
+        """
+        Call *hook* with every event of this guard; the result unsubscribes it.
+        """
+        return self.registry.events.subscribe(hook)
+
     # -- reading -----------------------------------------------------------------------
 
     def memory(self) -> MemorySample:
         """
         What the process uses and may use, now. Bytes, with the source of each.
         """
-        return sample_of(self.probe, self.settings)
+        return sample_of(self)
+
+    @property
+    def level(self) -> Level:
+        """
+        How near the limit the process is.
+        """
+        return self.memory().level
 
     def health(self) -> Health:
         """
@@ -390,49 +425,36 @@ class Guard(Scope):
         """
         Become a guard of the child: nothing inherited, declarations kept.
 
-        Runs in the forked child before anything else; takes no lock of the parent.
+        Runs in the forked child before anything else, and takes no lock of the parent.
         """
         old = self.registry
         old.detached = True
-        was_running = old.running
-        children = tuple(self._children or ())
+        kept = [node for node in tuple(self._children or ()) if node.declared]
         self.registry = registry = self._new_registry()
-        kept = [node for node in children if node.declared]
-        self._children = dict.fromkeys(kept)
-        self._named = {
-            (node.kind, node.name): node for node in kept if node.name is not None
-        }
-        self._token = None
-        self._lifecycle = threading.RLock()
-        self._run = None
-        self._stop_requested = threading.Event()
-        self._stop_calls = []
-        self._workers = Workers("memguard-shutdown")
-        self._auditor = Auditor(self, self.settings.audit_ignore)
         self.state = NEW
-        for node in kept:
-            node._after_fork(registry)
+        self._children = None
+        self._named = None
+        self._token = None
+        self._renew()
+        self.adopt_declared(kept)
+        for hook in old.events.hooks:
+            registry.events.subscribe(hook)
+        if old.running:
+            self.start()
+
+    def adopt_declared(self, nodes: list[Any]) -> None:
+        """
+        Take the declarations over into the child's fresh registry.
+        """
+        self._children = {}
+        for node in nodes:
+            node._after_fork(self.registry)
             node.state = NEW
-            tally = registry.tally(node.kind, node.name or "")
-            tally.created += 1
-            tally.live += 1
-        if was_running:
-            self.rearm_after_fork()
-
-    def rearm_after_fork(self) -> None:
-        """
-        Start again in the child when somebody first uses the guard there.
-
-        Threads are not started inside the fork hook: a child that only calls exec or
-        _exit must not pay for them.
-        """
-        self.registry.rearm = self.start
+            self.take(node)
+            if node.name is not None and hasattr(node, "spec"):
+                self._named = self._named or {}
+                self._named[node.kind, node.name] = node
 
 
-def root_of(node: Branch) -> Branch:
-    """
-    The guard at the top of *node*.
-    """
-    while node.owner is not None:
-        node = node.owner
-    return node
+def _seconds(timeout: Duration | None) -> float | None:
+    return None if timeout is None else parse_duration(timeout, what="timeout")

@@ -15,6 +15,7 @@ import warnings
 from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from memguard._events import Collected, Events
 from memguard._failures import Failures
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from memguard._tree import Node
     from memguard.typing import Clock, Scheduler
 
-__all__ = ("Registry", "Tally")
+__all__ = ("Registry", "Tally", "live_registries")
 
 # Cardinality rule: names come from the code, but a name built from an id must not
 # become a leak of its own.
@@ -34,6 +35,17 @@ _NAMES_A_KIND: Final = 100
 _WORK_NAMES: Final = 200
 _EXPECTED_KEPT: Final = 10_000
 OTHER: Final = "other"
+
+
+#: Every registry of the process, for the audit. Weak.
+_registries: WeakSet[Registry] = WeakSet()
+
+
+def live_registries() -> list[Registry]:
+    """
+    The registries of all guards of this process.
+    """
+    return [one for one in _registries if not one.detached]
 
 
 class Tally:
@@ -136,6 +148,7 @@ class Registry:
         self.expected: list[Any] = []
         # Tasks that close what a `with` block inside a loop could not await.
         self.tasks: set[Any] = set()
+        _registries.add(self)
         # The loop that `async with guard` or a lifespan runs on: a weak reference.
         self.loop: Any = None
 
@@ -154,6 +167,13 @@ class Registry:
                 name = OTHER
             found = names.setdefault(name, Tally())
         return found
+
+    def live(self, kind: str) -> int:
+        """
+        How many of one kind live now.
+        """
+        with self.lock:
+            return sum(one.live for one in self.tallies.get(kind, {}).values())
 
     def work_counter(self, name: str) -> tuple[str, count[int]]:
         """

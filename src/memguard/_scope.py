@@ -144,6 +144,19 @@ class Scope(Leaves):
             " for each `with` block"
         )
 
+    def count_as(self, name: str) -> None:
+        """
+        Take *name* and count as a unit of work under it.
+
+        For integrations, which learn the template of a route while it is served.
+        """
+        registry = self.registry
+        counter = registry.work.get(name)
+        if counter is None:
+            name, counter = registry.work_counter(name)
+        next(counter)
+        self.name = name
+
     # -- closing -----------------------------------------------------------------------
 
     def close(self) -> None:

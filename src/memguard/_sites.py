@@ -147,3 +147,11 @@ def frames_text(frame: FrameType | None, limit: int = 20) -> str:
             lines.append(_place(frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return "\n".join(lines)
+
+
+def place_of(code: CodeType) -> str:
+    """
+    Where *code* begins, as `file:line in function`.
+    """
+    name = getattr(code, "co_qualname", code.co_name)
+    return f"{_relative(code.co_filename)}:{code.co_firstlineno} in {name}"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Final, Protocol, TypeAlias
 
 from memguard._events import ShutdownFinished, ShutdownStarted
+from memguard._latch import Latch
 from memguard._lifecycle.budget import Budget
 from memguard._lifecycle.drivers import Plan, Spawner, arun_plan, run_plan
 from memguard._lifecycle.order import Entry, closing_order
@@ -26,11 +27,12 @@ __all__ = ("Auditing", "Shutdown", "adrive", "drive")
 # Requests in flight may still register while their phase drains; a sweep after the
 # first takes what came late.
 _SWEEPS: Final = 3
-_AUDIT_S: Final = 2.0
+AUDIT_S: Final = 2.0
 _SECOND_SIGNAL_S: Final = 2.0
 
 Pause: TypeAlias = float
 Action: TypeAlias = Plan | Pause
+Procedure: TypeAlias = Generator[Action, None, ShutdownReport]
 
 
 class Auditing(Protocol):
@@ -58,12 +60,9 @@ class Shutdown:
         self.budget = Budget(self._now(), total)
         self.report: ShutdownReport | None = None
         self.thread = threading.get_ident()
-        self._over = threading.Event()
-        self._when_over: list[Callable[[], None]] = []
+        self.over = Latch()
 
-    def procedure(
-        self, before_audit: Callable[[], None]
-    ) -> Generator[Action, None, ShutdownReport]:
+    def procedure(self, before_audit: Callable[[], None]) -> Procedure:
         """
         Close everything, look at what is left, report.
 
@@ -88,7 +87,8 @@ class Shutdown:
         registry.settle_collected()
         before_audit()
         failing = [entry for entry in entries if _failed(entry)]
-        deadline = min(self._now() + _AUDIT_S, self.budget.end)
+        # The audit belongs to the shutdown's budget, but one look is always taken.
+        deadline = min(self._now() + AUDIT_S, self.budget.end)
         audit = yield from self._auditor.examine(failing, deadline)
         self.report = ShutdownReport(
             guard=root.label,
@@ -107,61 +107,34 @@ class Shutdown:
         """
         self.budget.cut(self._now(), _SECOND_SIGNAL_S)
 
-    # -- joining -----------------------------------------------------------------------
-
-    def finish(self) -> None:
+    @property
+    def patience(self) -> float:
         """
-        Let everybody go on who joined.
+        How long somebody who joins may have to wait, in seconds.
         """
-        self._over.set()
-        waiting, self._when_over = self._when_over, []
-        for wake in waiting:
-            wake()
-
-    def when_over(self, wake: Callable[[], None]) -> None:
-        """
-        Call *wake*, from whatever thread, when the shutdown is over; at once if so.
-        """
-        self._when_over.append(wake)
-        if self._over.is_set() and wake in self._when_over:
-            self._when_over.remove(wake)
-            wake()
-
-    def join(self) -> ShutdownReport | None:
-        """
-        Wait for the run, not longer than its budget and the audit may take.
-        """
-        if threading.get_ident() != self.thread:
-            left = self.budget.end - self._now() + _AUDIT_S
-            self._over.wait(max(0.0, left))
-        return self.report
+        return max(0.05, self.budget.end - self._now() + AUDIT_S)
 
 
 def drive(
-    actions: Generator[Action, None, ShutdownReport],
-    now: Callable[[], float],
-    spawner: Spawner,
+    actions: Procedure, now: Callable[[], float], spawner: Spawner
 ) -> ShutdownReport:
     """
     Carry a procedure out, blocking this thread.
     """
     pause = threading.Event()  # never set: only for its bounded wait
-    try:
-        while True:
+    while True:
+        try:
             action = next(actions)
-            if isinstance(action, float):
-                pause.wait(action)
-            else:
-                run_plan(action, now, spawner)
-    except StopIteration as stop:
-        report: ShutdownReport = stop.value
-        return report
+        except StopIteration as stop:
+            return _report(stop)
+        if isinstance(action, float):
+            pause.wait(action)
+        else:
+            run_plan(action, now, spawner)
 
 
 async def adrive(
-    actions: Generator[Action, None, ShutdownReport],
-    now: Callable[[], float],
-    spawner: Spawner,
+    actions: Procedure, now: Callable[[], float], spawner: Spawner
 ) -> ShutdownReport:
     """
     Carry a procedure out on the running loop.
@@ -172,12 +145,16 @@ async def adrive(
         try:
             action = next(actions)
         except StopIteration as stop:
-            report: ShutdownReport = stop.value
-            return report
+            return _report(stop)
         if isinstance(action, float):
             await asyncio.sleep(action)
         else:
             await arun_plan(action, now, spawner)
+
+
+def _report(stop: StopIteration) -> ShutdownReport:
+    report: ShutdownReport = stop.value
+    return report
 
 
 def _due(node: Any) -> bool:

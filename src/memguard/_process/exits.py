@@ -59,5 +59,8 @@ def renew_in_child() -> None:
 
 def _at_exit() -> None:
     guard = None if _guard is None else _guard()
-    if guard is not None and _pid == os.getpid() and guard.is_running:
+    if guard is None or _pid != os.getpid():
+        return
+    if guard.is_running:
         guard.shutdown(reason="interpreter exit")
+    guard.uninstall()

@@ -48,6 +48,7 @@ class Signals:
         self._displaced: set[int] = set()
         self._received = 0
         self._over = threading.Event()
+        self._answering = 0  # the signal that memguard itself answers
         self._pid = os.getpid()
         self._read = self._write = -1
         self._thread: threading.Thread | None = None
@@ -100,6 +101,10 @@ class Signals:
         read, write, self._read, self._write = self._read, self._write, -1, -1
         os.close(write)
         os.close(read)
+        if self._answering and threading.current_thread() is threading.main_thread():
+            # The block that was stopped by a signal has ended: so does the process,
+            # with the status it would have had without memguard.
+            self._die(self._answering)
 
     def renew_in_child(self) -> None:
         """
@@ -173,7 +178,7 @@ class Signals:
             self._end_process(number)
             return
         if self._received == 2:
-            guard.hurry()
+            guard.control.hurry()
             return
         # The response may take as long as the shutdown; further signals have to be
         # read meanwhile.
@@ -190,14 +195,15 @@ class Signals:
         Stop intake; shut down when the host says so, or when its grace runs out.
         """
         guard = self._guard
-        guard.stop_intake()
+        guard.control.stop_intake()
         settings = guard.settings
         patience = max(0.0, settings.grace - settings.shutdown_timeout)
-        if not guard.wait_for_shutdown(patience):
+        if not guard.control.begun.wait(patience):
             guard.shutdown(reason=f"{name}, and the host's grace ran out")
 
     def _shut_down(self, number: int, name: str) -> None:
-        self._guard.shutdown_anywhere(reason=name)
+        self._answering = number
+        self._guard.control.anywhere(name)
         self._over.set()
         self._end_process(number)
 

@@ -1,0 +1,184 @@
+"""
+Who may shut a guard down, and who waits for it: single flight for the shutdown.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from memguard._kinds.closers import running_loop
+from memguard._latch import Latch
+from memguard._lifecycle.budget import Budget
+from memguard._lifecycle.drivers import run_plan
+from memguard._lifecycle.order import closing_order
+from memguard._lifecycle.plan import plan
+from memguard._lifecycle.report import ShutdownReport
+from memguard._lifecycle.shutdown import Auditing, Shutdown, adrive, drive
+from memguard._phases import CLOSED, DRAINING, Phase
+from memguard._tree import Branch
+from memguard._workers import Workers
+from memguard.errors import BackgroundFailures, ScopeClosed, WouldBlockLoop
+
+__all__ = ("Control",)
+
+_INTAKE_S: Final = 1.0
+
+
+class Control:
+    """
+    The shutdowns of one guard, one at a time.
+
+    The lock is held for a few assignments only. `before_audit` stops the guard's own
+    threads, `total` gives the budget in seconds.
+    """
+
+    def __init__(
+        self,
+        root: Branch,
+        auditor: Auditing,
+        total: Callable[[], float],
+        before_audit: Callable[[], None],
+    ) -> None:
+        self.lock = threading.RLock()
+        self.workers = Workers("memguard-shutdown", limit=None)
+        self.begun = Latch()
+        self.asked = Latch()
+        self.draining = False
+        self._root = root
+        self._auditor = auditor
+        self._total = total
+        self._before_audit = before_audit
+        self._run: Shutdown | None = None
+
+    def renew(self) -> None:
+        """
+        Before a start: nobody has asked to stop yet. The caller holds the lock.
+        """
+        self.begun = Latch()
+        self.asked = Latch()
+        self.draining = False
+
+    # -- shutting down -----------------------------------------------------------------
+
+    def shutdown(self, timeout: float | None, reason: str) -> ShutdownReport:
+        """
+        Shut down in this thread, or join whoever does.
+        """
+        if running_loop() is not None:
+            verb = "guard.shutdown()"
+            raise WouldBlockLoop(verb, "`await guard.ashutdown()`")
+        run, mine = self._begin(timeout, reason)
+        if not mine:
+            if threading.get_ident() != run.thread:
+                run.over.wait(run.patience)
+            return self._told(run)
+        try:
+            drive(run.procedure(self._stop_threads), self._now, self.workers)
+        finally:
+            self._end(run)
+        return self._told(run)
+
+    async def ashutdown(self, timeout: float | None, reason: str) -> ShutdownReport:
+        """
+        Shut down on this loop, or join whoever does.
+        """
+        import asyncio
+
+        run, mine = self._begin(timeout, reason)
+        if mine:
+            # A task of its own: a cancelled caller must not leave things half closed.
+            await asyncio.shield(asyncio.ensure_future(self._on_loop(run)))
+        else:
+            await run.over.await_(run.patience)
+        return self._told(run)
+
+    async def _on_loop(self, run: Shutdown) -> None:
+        try:
+            await adrive(run.procedure(self._stop_threads), self._now, self.workers)
+        finally:
+            self._end(run)
+
+    def anywhere(self, reason: str) -> None:
+        """
+        Shut down from a thread that is nobody's: on the guard's loop if one runs.
+        """
+        reference = self._root.registry.loop
+        loop: Any = None if reference is None else reference()
+        if loop is None or not loop.is_running():
+            self.shutdown(None, reason)
+            return
+        import asyncio
+
+        patience = self._total() + 2.5
+        closing = self.ashutdown(None, reason)
+        asyncio.run_coroutine_threadsafe(closing, loop).result(patience)
+
+    def hurry(self) -> None:
+        """
+        Leave a running shutdown two more seconds.
+        """
+        if self._run is not None:
+            self._run.hurry()
+
+    def stop_intake(self) -> None:
+        """
+        Take no new work: say so, and close what takes it in. The rest goes on.
+        """
+        self.draining = True
+        self.asked.set()
+        doors = [
+            node
+            for node in self._root.children()
+            if node.phase is Phase.STOP_INTAKE and not node.declared
+        ]
+        now = self._now()
+        run_plan(
+            plan(closing_order(doors), Budget(now, _INTAKE_S), now),
+            self._now,
+            self.workers,
+        )
+
+    # -- steps -------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self._root.registry.clock.monotonic()
+
+    def _begin(self, timeout: float | None, reason: str) -> tuple[Shutdown, bool]:
+        root = self._root
+        total = self._total() if timeout is None else timeout
+        with self.lock:
+            if self._run is not None and root.state >= DRAINING:
+                return self._run, False
+            run = Shutdown(root, total=total, reason=reason, auditor=self._auditor)
+            self._run = run
+            with root.registry.lock:
+                root.state = DRAINING
+        self.draining = True
+        self.begun.set()
+        self.asked.set()
+        return run, True
+
+    def _stop_threads(self) -> None:
+        self._before_audit()
+        self.workers.close(0.5)
+
+    def _end(self, run: Shutdown) -> None:
+        with self.lock, self._root.registry.lock:
+            self._root.state = CLOSED
+        run.over.set()
+
+    def _told(self, run: Shutdown) -> ShutdownReport:
+        report = run.report
+        if report is None:
+            msg = (
+                f"the shutdown of guard {self._root.label!r} that this call joined has"
+                f" not ended within its budget ({run.budget.total:g} s), or it was"
+                " asked for from inside itself"
+            )
+            raise ScopeClosed(msg)
+        failures = self._root.registry.failures.take_strict()
+        if failures:
+            raise BackgroundFailures(failures)
+        return report

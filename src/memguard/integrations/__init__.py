@@ -1,0 +1,3 @@
+"""
+Ways into frameworks and servers. Importing one imports nothing of the others.
+"""

@@ -1,0 +1,81 @@
+"""
+The Flask extension: a scope a request, named by its route, streaming included.
+
+Flask's own teardown runs before a streamed body does, so the scope is not tied to it:
+the extension wraps `app.wsgi_app`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from memguard._guard import Guard
+from memguard._settings import Settings
+from memguard.integrations._request import Requests
+from memguard.integrations.wsgi import Middleware, name_request
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+__all__ = ("Memguard",)
+
+_KEY = "memguard"
+
+
+class Memguard:
+    """
+    `Memguard(app, health="/healthz")`, or `Memguard()` and later `init_app(app)`.
+
+    Settings come from `app.config["MEMGUARD_..."]` as well, below the environment.
+    The guard is started by the first request in each process (or by the server's
+    hook), so that commands, shells and tests start nothing. Keeps no application.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        guard: Guard | None = None,
+        health: str | None = None,
+    ) -> None:
+        Requests(guard, health)  # validates both, at the door
+        self._guard = guard
+        self._health = health
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """
+        Wrap *app*. Doing so twice is an error of the program and says so.
+        """
+        if _KEY in app.extensions:
+            msg = (
+                f"memguard is set up on the Flask application {app.name!r} already;"
+                " call Memguard(app) or init_app(app) once for each application"
+            )
+            raise RuntimeError(msg)
+        app.extensions[_KEY] = self
+        self._configure(app)
+        app.wsgi_app = Middleware(  # type: ignore[method-assign]
+            app.wsgi_app, guard=self._guard, health=self._health
+        )
+        # First of all, so that the name is known even if a later function answers.
+        app.before_request_funcs.setdefault(None, []).insert(0, _name)
+
+    def _configure(self, app: Flask) -> None:
+        framework = {
+            key: value
+            for key, value in app.config.items()
+            if key.startswith("MEMGUARD_")
+        }
+        guard = Requests(self._guard, None).guard
+        if framework and not guard.is_running:
+            guard.apply(Settings.load(framework=framework, environ=os.environ))
+
+
+def _name() -> Any:
+    from flask import request
+
+    rule = request.url_rule
+    name_request(request.environ, None if rule is None else rule.rule)
