@@ -16,6 +16,7 @@ from memguard._health import Health, Level, MemorySample, health_of, sample_of
 from memguard._kinds.closers import running_loop
 from memguard._kinds.hook import ShutdownHook
 from memguard._kinds.pool import Pool
+from memguard._latch import Latch
 from memguard._lifecycle.audit import Auditor
 from memguard._lifecycle.control import Control
 from memguard._lifecycle.report import AuditReport, ShutdownReport
@@ -240,6 +241,7 @@ class Guard(Scope):
 
     def __enter__(self) -> Self:
         self.start()
+        self.control.left = Latch()
         self._active_token = active.set(self)
         return self
 
@@ -276,6 +278,8 @@ class Guard(Scope):
                 self.uninstall()
 
     def _leave_block(self) -> None:
+        if self.control.left is not None:
+            self.control.left.set()
         token, self._active_token = self._active_token, None
         if token is not None:
             try:

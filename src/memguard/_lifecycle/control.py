@@ -24,6 +24,7 @@ from memguard.errors import BackgroundFailures, ScopeClosed, WouldBlockLoop
 __all__ = ("Control",)
 
 _INTAKE_S: Final = 1.0
+_BLOCK_S: Final = 2.0
 
 
 class Control:
@@ -46,6 +47,8 @@ class Control:
         self.begun = Latch()
         self.asked = Latch()
         self.draining = False
+        # Set when the guard's block is left; None while nobody is inside one.
+        self.left: Latch | None = None
         self._root = root
         self._auditor = auditor
         self._total = total
@@ -114,6 +117,16 @@ class Control:
         patience = self._total() + 2.5
         closing = self.ashutdown(None, reason)
         asyncio.run_coroutine_threadsafe(closing, loop).result(patience)
+
+    def wait_for_block(self) -> None:
+        """
+        After a shutdown, let whoever stands inside the guard's block leave it.
+
+        Bounded by what is left of the budget, and by two seconds.
+        """
+        run, left = self._run, self.left
+        if run is not None and left is not None:
+            left.wait(min(_BLOCK_S, run.budget.end - self._now()))
 
     def hurry(self) -> None:
         """

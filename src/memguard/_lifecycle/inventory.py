@@ -217,11 +217,10 @@ def _threads(now: Inventory, baseline: Inventory, owned: Owned) -> Iterator[Find
 
 
 def _thread(thread: threading.Thread) -> Finding:
-    target = getattr(thread, "_target", None)
-    code = code_of(target) or code_of(type(thread).run)
     kind = "timer" if isinstance(thread, threading.Timer) else "thread"
-    if kind == "timer":
-        code = code_of(getattr(thread, "function", None)) or code
+    target = getattr(thread, "function" if kind == "timer" else "_target", None)
+    runs = type(thread).run if target is None else target
+    code = code_of(runs)
     holders: tuple[str, ...] = ()
     if thread.name.startswith(_POOLS):
         verdict = HOST  # the loop's own executors end with the loop
@@ -230,7 +229,7 @@ def _thread(thread: threading.Thread) -> Finding:
             holders = _pool_holders(thread)
         verdict = made_by(code, holders)
     site = "unknown" if code is None else place_of(code)
-    name = getattr(code, "co_name", type(thread).__qualname__)
+    name = getattr(runs, "__qualname__", type(runs).__qualname__)
     return Finding(kind, thread.name, verdict, f"runs {name}", site)
 
 

@@ -204,6 +204,7 @@ class Signals:
     def _shut_down(self, number: int, name: str) -> None:
         self._answering = number
         self._guard.control.anywhere(name)
+        self._guard.control.wait_for_block()
         self._over.set()
         self._end_process(number)
 
