@@ -1,0 +1,188 @@
+"""
+What one object costs by itself, and what it refers to.
+
+Runs no code of the measured object, but for a `__sizeof__` or an `nbytes` that its
+class declares: content is read through the methods of the built-in base.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterable
+from itertools import chain, islice
+from math import gcd
+from typing import Any, Final
+
+from memguard._sizing.plans import (
+    ARRAY,
+    BAG,
+    BUFFER,
+    DICT,
+    NOTHING,
+    OBJECT,
+    SEQUENCE,
+    SUBDICT,
+    VIEW,
+    Plan,
+    basic_size,
+    flags,
+)
+
+__all__ = ("content", "count_of", "holds_pairs", "own_bytes", "sample")
+
+# From CPython 3.11 on attribute values lie in a block of their own beside the object,
+# from 3.13 on behind it. Not every getsizeof counts it.
+_VALUES_APART: Final = sys.version_info >= (3, 11)
+_VALUES_BEHIND: Final = sys.version_info >= (3, 13)
+_VALUES_HEAD: Final = 3 if _VALUES_BEHIND else 2  # pointers before the first value
+_MANAGED_DICT: Final = 1 << 4  # Py_TPFLAGS_MANAGED_DICT
+_POINTER: Final = basic_size(type("_", (), {"__slots__": ("a",)})) - basic_size(object)
+# The caller's variable, the argument of getrefcount, and the view itself.
+_SOLE_HOLDER: Final = 3
+# Subclasses of dict up to this size are read with their attributes.
+_SMALL_DICT: Final = 10_000
+
+
+def own_bytes(obj: Any, plan: Plan) -> int:
+    """
+    What *obj* itself takes, with its buffer if that is its own; never raises.
+    """
+    if plan is NOTHING:
+        return 0
+    try:
+        size = sys.getsizeof(obj)
+    except Exception:
+        # A declared __sizeof__ that fails, or that of a half-made object.
+        size = int(basic_size(type(obj)))
+    if plan is BUFFER:
+        return max(size, int(basic_size(type(obj))) + _nbytes(obj))
+    if _VALUES_APART and (plan is OBJECT or plan is SUBDICT):
+        size += _values_apart(obj)
+    return size
+
+
+def _nbytes(obj: Any) -> int:
+    try:
+        told = obj.nbytes
+    except Exception:
+        # As for __sizeof__: then only the object itself is counted.
+        return 0
+    return max(0, int.__int__(told)) if issubclass(type(told), int) else 0
+
+
+def _values_apart(obj: Any) -> int:
+    """
+    Bytes of the block that holds the attributes of *obj*, where getsizeof leaves it
+    out. Not its dict: that would have to be made for it.
+    """
+    kind = type(obj)
+    basic = basic_size(kind)
+    if not flags(kind) & _MANAGED_DICT or object.__sizeof__(obj) > basic:
+        return 0
+    values = 0
+    last = None
+    for one in gc.get_referents(obj):
+        if one is kind:
+            break
+        last = one
+        values += 1
+    if values == 1 and type(last) is dict and not _VALUES_BEHIND:
+        return 0  # its attributes are in a dict by now
+    return int(_POINTER * (values + _VALUES_HEAD))
+
+
+def content(obj: Any, plan: Plan) -> Iterable[Any]:
+    """
+    Everything *obj* holds; a list, or an iterable that C code reads in one go.
+    """
+    if plan is SEQUENCE or plan is BAG:
+        return obj  # type: ignore[no-any-return]
+    if plan is DICT:
+        return chain(obj, obj.values())
+    if plan is OBJECT:
+        return gc.get_referents(obj)
+    if plan is SUBDICT:
+        if dict.__len__(obj) > _SMALL_DICT:
+            return chain(dict.keys(obj), dict.values(obj))
+        # Its attributes as well; text keys are not among the referents on 3.11+.
+        return chain(dict.keys(obj), gc.get_referents(obj))
+    if plan is VIEW or plan is ARRAY:
+        return _behind(obj, plan)
+    if plan is BUFFER and not _nbytes(obj):
+        return gc.get_referents(obj)  # it is called nbytes, but tells nothing
+    return ()
+
+
+def _behind(view: Any, plan: Plan) -> Iterable[Any]:
+    """
+    The buffer behind a view if nobody else holds it; the objects of an object array.
+    """
+    try:
+        if plan is ARRAY and view.dtype.hasobject:
+            return islice(view.flat, view.size)
+        owner = view.obj if plan is VIEW else view.base
+    except Exception:
+        # A released memoryview, or a subclass in the middle of its making.
+        return ()
+    if owner is not None and sys.getrefcount(owner) <= _SOLE_HOLDER:
+        return (owner,)
+    return ()
+
+
+def count_of(obj: Any, plan: Plan) -> int:
+    """
+    How many things *obj* holds, where that can be told without reading it; else 0.
+    """
+    if plan is SEQUENCE or plan is BAG:
+        return len(obj)
+    if plan is DICT or plan is SUBDICT:
+        return 2 * dict.__len__(obj)
+    return 0
+
+
+def holds_pairs(plan: Plan) -> bool:
+    """
+    True where `sample` gives pairs of key and value instead of single things.
+    """
+    return plan is DICT or plan is SUBDICT
+
+
+def sample(obj: Any, plan: Plan, most: int) -> tuple[list[Any], int]:
+    """
+    At most *most* of the things in *obj*, mixed, and the whole number of them.
+
+    What counts itself as a thing of a dict is a pair of key and value.
+    """
+    if plan is DICT or plan is SUBDICT:
+        count = dict.__len__(obj)
+        return _mixed(_both_ends(dict.items(obj), count, most)), count
+    if plan is SEQUENCE:
+        step = max(1, -(-len(obj) // most))
+        return _mixed(obj[::step]), len(obj)
+    if plan is BAG:
+        return _mixed(_both_ends(obj, len(obj), most)), len(obj)
+    things = list(content(obj, plan))
+    return things, len(things)
+
+
+def _both_ends(things: Any, count: int, most: int) -> Iterable[Any]:
+    """
+    The first and the last of *things*; a set has no ends and is read from its start.
+    """
+    if count <= most or not hasattr(things, "__reversed__"):
+        return islice(things, most)
+    half = most // 2
+    return chain(islice(things, half), islice(reversed(things), most - half))
+
+
+def _mixed(things: Iterable[Any]) -> list[Any]:
+    """
+    *things* in golden strides, so that any first few of them stand for all.
+    """
+    items = list(things)
+    count = len(items)
+    stride = max(1, int(count * 0.618))
+    while gcd(stride, count) > 1:
+        stride += 1
+    return [items[at * stride % count] for at in range(count)]
