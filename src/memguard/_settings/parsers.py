@@ -26,11 +26,11 @@ __all__ = (
     "Parser",
     "choice",
     "count",
-    "directory",
     "duration",
     "either",
     "flag",
     "names",
+    "path",
     "ratio",
     "signal_names",
     "size",
@@ -194,18 +194,22 @@ def signal_names(value: Any, what: str) -> tuple[str, ...]:
     return found
 
 
-def directory(value: Any, what: str) -> str:
+def path(kind: str, example: str) -> Parser:
     """
-    The path of a directory, as it is written; nobody looks whether it exists.
+    The path of a *kind* of file, as it is written; nobody looks whether it exists.
     """
-    path = value.__fspath__() if isinstance(value, PathLike) else value
-    if not isinstance(path, str) or not path.strip() or "\0" in path:
-        msg = (
-            f'{what} must be the path of a directory such as "/var/lib/app",'
-            f" not {shown(value)}"
-        )
-        raise ValueError(msg)
-    return path
+
+    def parse(value: Any, what: str) -> str:
+        found = value.__fspath__() if isinstance(value, PathLike) else value
+        if not isinstance(found, str) or not found.strip() or "\0" in found:
+            msg = (
+                f'{what} must be the path of a {kind} such as "{example}",'
+                f" not {shown(value)}"
+            )
+            raise ValueError(msg)
+        return found
+
+    return parse
 
 
 def either(parser: Parser, **words: str | None) -> Parser:

@@ -17,11 +17,11 @@ from memguard._settings.parsers import (
     Parser,
     choice,
     count,
-    directory,
     duration,
     either,
     flag,
     names,
+    path,
     ratio,
     signal_names,
     size,
@@ -143,7 +143,7 @@ class Values:
     )
     state_dir: str | None = _row(
         None,
-        either(directory, none=None),
+        either(path("directory", "/var/lib/app"), none=None),
         "path",
         "Where sessions and reports are kept. none: a directory of the user is chosen"
         " when one is needed.",
@@ -185,6 +185,12 @@ class Values:
         signal_names,
         "names",
         "The signals `install` answers with a shutdown; SIGINT only if asked for.",
+    )
+    report_file: str | None = _row(
+        None,
+        either(path("file", "/var/log/app/shutdowns.jsonl"), none=None),
+        "path",
+        "Each shutdown's report is appended to it, one JSON line.",
     )
     log_every: float | None = _row(
         60.0,
@@ -245,6 +251,7 @@ class SettingsKwargs(TypedDict, total=False):
     overhead_budget: float | str
     audit_ignore: Sequence[str]
     signals: Sequence[str]
+    report_file: str | PathLike[str] | None
     log_every: DurationLike | None
     strict: bool
     metrics_exclude: Sequence[str]
