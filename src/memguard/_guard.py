@@ -20,6 +20,7 @@ from memguard._latch import Latch
 from memguard._lifecycle.audit import Auditor
 from memguard._lifecycle.control import Control
 from memguard._lifecycle.report import AuditReport, ShutdownReport
+from memguard._lifecycle.telling import tell
 from memguard._phases import CLOSED, CLOSING, DRAINING, NEW, OPEN, Phase
 from memguard._probes.probe import SystemProbe
 from memguard._registry import Registry
@@ -134,6 +135,7 @@ class Guard(Scope):
             self._auditor,
             lambda: self.settings.shutdown_timeout,
             self._stop_threads,
+            lambda report: tell(report, self.settings.report_file),
         )
         self.started_at: float | None = None
 

@@ -32,7 +32,7 @@ class Control:
     The shutdowns of one guard, one at a time.
 
     The lock is held for a few assignments only. `before_audit` stops the guard's own
-    threads, `total` gives the budget in seconds.
+    threads, `total` gives the budget in seconds, `told` gets each report.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Control:
         auditor: Auditing,
         total: Callable[[], float],
         before_audit: Callable[[], None],
+        told: Callable[[ShutdownReport], None],
     ) -> None:
         self.lock = threading.RLock()
         self.workers = Workers("memguard-shutdown", limit=None)
@@ -53,6 +54,7 @@ class Control:
         self._auditor = auditor
         self._total = total
         self._before_audit = before_audit
+        self._tell = told
         self._run: Shutdown | None = None
 
     def renew(self) -> None:
@@ -180,7 +182,11 @@ class Control:
     def _end(self, run: Shutdown) -> None:
         with self.lock, self._root.registry.lock:
             self._root.state = CLOSED
-        run.over.set()
+        try:
+            if run.report is not None:
+                self._tell(run.report)
+        finally:
+            run.over.set()
 
     def _told(self, run: Shutdown) -> ShutdownReport:
         report = run.report

@@ -47,11 +47,12 @@ class Inventory:
     """
 
     def __init__(self, loop: Any) -> None:
-        self.fds = descriptors()
-        self.native = native_threads()
+        # None, where the system does not tell, compares as nothing new.
+        self.fds = descriptors() or {}
+        self.native = native_threads() or {}
         self.threads: WeakSet[threading.Thread] = WeakSet(threading.enumerate())
         self.idents = {thread.ident for thread in self.threads}
-        self.children = children()
+        self.children = children() or {}
         self.tasks: WeakSet[Any] = WeakSet(_tasks(loop))
         self.timers: WeakSet[Any] = WeakSet(_timers(loop))
         self.listeners = {id(one): one.live("listener") for one in live_registries()}
@@ -95,8 +96,8 @@ def _descriptors(
     holders = _fd_objects(set(new))
     doors = _listening_ports(baseline.fds)
     for fd, one in new.items():
-        if _is_own(one):
-            continue
+        if one.of_kernel:
+            continue  # the probes keep such files open on purpose
         holder = holders.get(fd)
         verdict = LEAKED if holder is not None else UNATTRIBUTED
         if one.type in _LOOP_TYPES and holder is None:
@@ -105,7 +106,7 @@ def _descriptors(
             verdict = HOST
         kind = "socket" if one.type == "socket" else "fd"
         what = "" if holder is None else f"held by a {holder}"
-        yield Finding(kind, f"{one.type} {fd}", verdict, what or one.target)
+        yield Finding(kind, f"{one.type} {fd}", verdict, what or one.target_class)
 
 
 def _same(one: Descriptor, before: Descriptor | None) -> bool:
@@ -113,11 +114,6 @@ def _same(one: Descriptor, before: Descriptor | None) -> bool:
         one.type,
         one.target,
     )
-
-
-def _is_own(one: Descriptor) -> bool:
-    # The probes keep their files under /proc open on purpose.
-    return one.target.startswith(("/proc/", "/sys/"))  # layer: a target, not a read
 
 
 def _fd_objects(wanted: set[int]) -> dict[int, str]:
@@ -252,7 +248,7 @@ def _children(now: Inventory, baseline: Inventory, owned: Owned) -> Iterator[Fin
     for pid, child in now.children.items():
         if pid in baseline.children or pid in owned.pids:
             continue
-        state = "zombie, nobody waited for it" if child.state == "Z" else "running"
+        state = "zombie, nobody waited for it" if child.zombie else "running"
         verdict = HOST if pid in helpers else LEAKED
         yield Finding("process", child.comm, verdict, f"pid {pid}, {state}")
 

@@ -1,0 +1,80 @@
+"""
+A line chat on plain asyncio: reconnect within 30 s and nothing of yours is lost.
+
+Run it with `python chat.py`, talk to it with `nc 127.0.0.1 7777`: the first line is
+your name, every other line goes to everybody. `/stats` and `/history` are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+
+import memguard
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import telemetry
+
+rooms = memguard.emitter("rooms", max_listeners=None)
+chat = memguard.sessions("chat", ttl="1h", hibernate_after="10m", grace="30s")
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """
+    One connection: everything it starts ends with it, or at the shutdown.
+    """
+    name = (await reader.readline()).decode().strip()
+    if not name:
+        writer.close()
+        return
+    async with chat.connect(name) as conn:  # a child of the user's session
+        session = conn.session
+        history = session.ring("messages", of=str, max_entries=20)
+        session.data["visits"] = session.data.get("visits", 0) + 1
+        conn.register(writer, close="close")
+        conn.timer(lambda: writer.write(b"ping\n"), every="10s", name="heartbeat")
+        conn.listen(rooms, "line", writer.write)
+        if session.data["visits"] == 1:
+            # Belongs to the session: a reconnect finds it still running.
+            session.spawn(welcome(name), name="welcome")
+        writer.write(f"hello, visit {session.data['visits']}\n".encode())
+        async for raw in reader:
+            await answer(raw, history, writer)
+            await writer.drain()
+
+
+async def answer(
+    raw: bytes, history: memguard.Ring[str], writer: asyncio.StreamWriter
+) -> None:
+    line = raw.decode().strip()
+    if line == "/stats":
+        writer.write(json.dumps(memguard.snapshot().to_dict()).encode() + b"\n")
+    elif line == "/history":
+        writer.write(json.dumps(history.recent(20)).encode() + b"\n")
+    elif line:
+        with memguard.current_scope().scope("message"):  # the unit of work
+            history.append(line)
+            rooms.emit("line", raw)
+
+
+async def welcome(name: str) -> None:
+    await asyncio.sleep(1)
+    rooms.emit("line", f"* {name} is here\n".encode())
+
+
+async def main() -> None:
+    host, _, port = os.environ.get("CHAT_BIND", "127.0.0.1:7777").rpartition(":")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    telemetry.set_up("asyncio_app")
+    async with memguard.install(memory_limit="256MiB") as guard:
+        server = await asyncio.start_server(serve, host, int(port))
+        guard.register(server, phase="stop_intake")
+        await guard.stopped()  # SIGTERM, or guard.ashutdown() from anywhere
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,116 @@
+"""
+A multi-tenant chat API: everything in it that could grow has an owner, a cap, an end.
+
+Run it with `gunicorn --config gunicorn.conf.py app:app`; stop it with SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import memguard
+from flask import Flask, Response, abort, request
+from memguard.integrations.flask import Memguard
+
+DATABASE = os.environ.get("CHAT_DATABASE", "chat.sqlite3")
+
+app = Flask(__name__)
+Memguard(app, health="/healthz")
+
+
+# A pool: at most ten connections, idle ones closed after 10 s, all closed at the end.
+def connect() -> sqlite3.Connection:
+    connection = sqlite3.connect(DATABASE, check_same_thread=False, timeout=10)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute(
+        "create table if not exists messages"
+        " (id integer primary key, tenant text, author text, text text)"
+    )
+    return connection
+
+
+db = memguard.pool("db", connect)
+
+
+# A cached function: bounded by entries, bytes and age; one load at a time for a key.
+@memguard.cached(max_entries=1000, max_bytes="16MiB", ttl="5m")
+def tenant_config(tenant: str) -> dict[str, Any]:
+    with db.acquire() as connection:
+        (stored,) = connection.execute(
+            "select count(*) from messages where tenant = ?", (tenant,)
+        ).fetchone()
+    return {"tenant": tenant, "stored": stored, "max_length": 2000}
+
+
+# A timer: runs until the shutdown, on a thread of the guard.
+@memguard.timer(every="30s", name="refresh tenants")
+def refresh() -> None:
+    tenant_config.clear()
+
+
+# An emitter: its listeners go with it, and too many of them are named by their site.
+bus = memguard.emitter("chat")
+
+
+@bus.on("posted")
+def store(tenant: str, author: str, text: str) -> None:
+    with db.acquire() as connection, connection:
+        connection.execute(
+            "insert into messages (tenant, author, text) values (?, ?, ?)",
+            (tenant, author, text),
+        )
+
+
+# Sessions: the last 20 messages of each user, asleep after 10 minutes, gone after 1 h.
+chat = memguard.sessions("chat", ttl="1h", hibernate_after="10m", grace="30s")
+
+
+def user() -> str:
+    return request.headers.get("X-User", "guest")
+
+
+@app.post("/<tenant>/messages")
+def post(tenant: str) -> dict[str, Any]:
+    text = str((request.get_json(silent=True) or {}).get("text", ""))
+    if not 0 < len(text) <= tenant_config(tenant)["max_length"]:
+        abort(422)
+    with chat.open(f"{tenant}:{user()}") as session:
+        history = session.ring("messages", of=str, max_entries=20)
+        history.append(text)
+        session.data["posted"] = session.data.get("posted", 0) + 1
+        bus.emit("posted", tenant, user(), text)
+        return {"history": history.recent(20), "posted": session.data["posted"]}
+
+
+@app.get("/<tenant>/messages")
+def recent(tenant: str) -> dict[str, Any]:
+    with chat.open(f"{tenant}:{user()}") as session:
+        return {"history": session.ring("messages", of=str, max_entries=20).recent(20)}
+
+
+# A streamed answer: the connection stays in use until the last line was sent.
+@app.get("/<tenant>/export")
+def export(tenant: str) -> Response:
+    def lines() -> Iterator[str]:
+        with db.acquire() as connection:
+            rows = connection.execute(
+                "select author, text from messages where tenant = ? order by id",
+                (tenant,),
+            )
+            for author, text in rows:
+                yield json.dumps({"author": author, "text": text}) + "\n"
+
+    return Response(lines(), mimetype="application/x-ndjson")
+
+
+@app.get("/stats")
+def stats() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        **memguard.snapshot().to_dict(),
+        "cache": tenant_config.info().entries,
+    }
