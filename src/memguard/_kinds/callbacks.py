@@ -14,20 +14,27 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
 from functools import partial
-from types import CoroutineType
-from typing import Any, Final
+from types import BuiltinMethodType, CoroutineType, MethodType, MethodWrapperType
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
+
+from memguard._sites import Site, call_site
+
+if TYPE_CHECKING:
+    from memguard._registry import Registry
 
 __all__ = (
     "Call",
     "Ended",
     "await_chain",
     "checked_name",
+    "identity",
     "is_async",
     "is_coroutine",
     "live_loop",
     "name_of",
     "thread_safely",
+    "warn_at",
 )
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -113,8 +120,11 @@ class Ended:
     async def _wait(self) -> None:
         import asyncio
 
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._seconds)
+        # What runs on another loop cannot be awaited on this one.
+        here = asyncio.get_running_loop()
+        tasks = [one for one in self._tasks if one.get_loop() is here]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._seconds)
 
 
 def await_chain(awaitable: Any) -> Iterator[tuple[Any, Any]]:
@@ -182,6 +192,36 @@ def checked_name(kind: str, name: Any) -> str:
         msg = f"the name of {kind} must be a non-empty text, not {name!r}"
         raise ValueError(msg)
     return name
+
+
+def identity(fn: Any) -> tuple[int, object]:
+    """
+    Equal for what is the same callable, without asking the callable.
+
+    A method is made anew each time it is read, so its object and name tell.
+    """
+    kind = type(fn)
+    if kind is MethodType:
+        return id(fn.__self__), id(fn.__func__)
+    if kind in (BuiltinMethodType, MethodWrapperType):
+        return id(fn.__self__), fn.__name__
+    return id(fn), None
+
+
+def warn_at(site: Site | None, warning: Warning, registry: Registry) -> None:
+    """
+    Issue *warning* at the place where something was made.
+
+    A filter that turns it into an error has no caller here who could take it: then it
+    is a background failure.
+    """
+    import warnings
+
+    filename, line = ("unknown", 0) if site is None else (site.filename, site.line)
+    try:
+        warnings.warn_explicit(warning, None, filename, line, "memguard")  # type: ignore[arg-type]
+    except Warning as error:
+        registry.failures.record("warning", error, call_site(site))
 
 
 def live_loop(*references: ref[Any] | None) -> Any:

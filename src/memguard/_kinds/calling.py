@@ -12,48 +12,39 @@ import threading
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 from weakref import ref
 
 from memguard._kinds.callbacks import (
     Call,
-    Ended,
     is_async,
     is_coroutine,
     live_loop,
     name_of,
-    thread_safely,
 )
 from memguard._kinds.closers import running_loop
+from memguard._kinds.running import Running
 from memguard._sites import call_site
-from memguard._tree import Branch, Node, current
-
-if TYPE_CHECKING:
-    from memguard._registry import Registry
+from memguard._tree import Branch, current
 
 __all__ = ("Calling",)
 
 
-class Calling(Node):
+class Calling(Running):
     """
     A node that calls one function, never twice at once unless it may overlap.
     """
 
     __slots__ = (
-        "_calls",
-        "_changed",
         "_fn",
         "_fn_name",
         "_halted",
         "_is_async",
         "_overlap",
         "failures",
-        "loop",
         "runs",
         "skipped",
     )
-
-    forces: ClassVar[bool] = True
 
     def __init__(
         self, owner: Branch, name: str | None, fn: Any, *, overlap: bool
@@ -69,11 +60,8 @@ class Calling(Node):
         self._is_async = is_async(fn)
         self._overlap = bool(overlap)
         loop = running_loop() if self._is_async else None
-        #: The loop of asynchronous calls, weakly.
-        self.loop: ref[Any] | None = None if loop is None else ref(loop)
-        # Replaced as a whole, under the registry's lock; read without.
-        self._calls: tuple[Call, ...] = ()
-        self._changed: threading.Event | None = None
+        if loop is not None:
+            self.loop = ref(loop)
         self._halted = False
         self.runs = 0
         self.skipped = 0
@@ -87,9 +75,6 @@ class Calling(Node):
         return self.name or self._fn_name
 
     def _halt(self) -> None:
-        """
-        Begin no call any more.
-        """
         self._halted = True
 
     # -- one call ----------------------------------------------------------------------
@@ -207,12 +192,7 @@ class Calling(Node):
         return fn
 
     def _over(self, call: Call, last: bool) -> None:
-        call.end()
-        with self.registry.lock:
-            self._calls = tuple(one for one in self._calls if one is not call)
-        changed = self._changed
-        if changed is not None:
-            changed.set()
+        self._call_over(call)
         if last:
             self.close()
 
@@ -224,70 +204,7 @@ class Calling(Node):
     def _record(self, error: BaseException) -> None:
         self.registry.failures.record(self.kind, error, call_site(self.site))
 
-    # -- the end -----------------------------------------------------------------------
-
-    @property
-    def drains(self) -> bool:  # type: ignore[override]
-        """
-        True while a call runs, or is about to, that is not the one that asks.
-        """
-        return bool(self._calls) and any(
-            not (call.is_around or (self._is_async and call.task is None))
-            for call in self._calls
-        )
-
-    @property
-    def awaits(self) -> bool:  # type: ignore[override]
-        """
-        True while a call runs on a loop.
-        """
-        return self._is_async and self.drains
-
-    @property
-    def affinity(self) -> str:  # type: ignore[override]
-        """
-        Bound to its loop while a call runs there.
-        """
-        return "loop" if self.awaits else "any"
-
-    def _drain(self) -> Any:
-        """
-        No further calls; wait for those that run, but not for the one that asks.
-        """
-        self._halt()
-        self._changed = changed = threading.Event()
-        # What has not begun by now never will.
-        others = [one for one in self._calls if not one.is_around]
-        longest = self.registry.drain_s
-        if self._is_async:
-            return Ended((one.task for one in others if one.task), longest)
-        for call in others:
-            while call.thread and changed.wait(longest):
-                changed.clear()
-        return None
-
-    def _cancel_calls(self) -> Any:
-        """
-        Cancel what runs on a loop; awaitable until it ended. A thread is left to end.
-        """
-        awaited = []
-        for call in self._calls:
-            task = call.task
-            if task is None or call.closes_itself:
-                continue
-            if thread_safely(task.get_loop(), task.cancel) and not call.is_around:
-                awaited.append(task)
-        return Ended(awaited, self.registry.drain_s) if awaited else None
-
     def _force(self) -> None:
-        self._halt()
-        self._calls = ()
+        super()._force()
         if not self.declared:
             self._fn = None
-
-    def _after_fork(self, registry: Registry) -> None:
-        super()._after_fork(registry)
-        # The loop, and whatever was running, stayed in the parent.
-        self._calls = ()
-        self._changed = None
-        self.loop = None
