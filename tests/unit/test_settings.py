@@ -339,6 +339,17 @@ def test_settings_that_do_not_fit_each_other_are_refused(
     assert problem.endswith(f"lower {low} or raise {high}")
 
 
+def test_levels_in_reverse_are_told_pair_by_pair() -> None:
+    """
+    Two problems and not three; without a middle one, the outer ones are compared.
+    """
+    first, second = problems(warning=0.9, critical=0.8, emergency=0.7)
+    assert first.startswith("warning (0.9, keyword) must be below critical (0.8")
+    assert second.startswith("critical (0.8, keyword) must be below emergency (0.7")
+    _, outer = problems(warning=0.9, critical="high", emergency=0.7)
+    assert outer.startswith("warning (0.9, keyword) must be below emergency (0.7")
+
+
 def test_limits_that_touch_are_fine_where_both_ends_count() -> None:
     """
     The managed part may be the whole, and a window may be one tick.

@@ -82,7 +82,7 @@ class LimitProbe:
             return LimitReading(None, "none", "no control group")
         if groups != self._groups:
             mounts = self._read("proc/self/mountinfo") or ""
-            self._places = tuple(_places(groups, mounts, self._exists))
+            self._places = tuple(_places(groups, mounts))
             self._groups = groups
         best = LimitReading(None, "none", "control groups without a limit")
         for place in self._places:
@@ -165,13 +165,7 @@ class LimitProbe:
                 break
 
     def _read(self, path: str) -> str | None:
-        return read_text(self._below(path))
-
-    def _exists(self, path: str) -> bool:
-        return os.path.isdir(self._below(path))
-
-    def _below(self, path: str) -> str:
-        return os.path.join(self._root, path.lstrip("/"))
+        return read_text(os.path.join(self._root, path.lstrip("/")))
 
 
 def memory_limit(root: str = "/") -> LimitReading:
@@ -194,23 +188,18 @@ def effective_limit(
 # -- pure ------------------------------------------------------------------------------
 
 
-def _places(
-    groups: str, mountinfo: str, exists: Callable[[str], bool]
-) -> Iterator[_Place]:
+def _places(groups: str, mountinfo: str) -> Iterator[_Place]:
     """
     The directories of the process's groups that are visible here.
     """
-    paths = dict(_memory_groups(groups))
     mounts = list(_memory_mounts(mountinfo))
-    for version, path in paths.items():
+    for version, path in _memory_groups(groups):
         same = [mount for mount in mounts if mount.version == version]
         found = [place for mount in same if (place := _place(path, mount))]
-        # A group that no mount shows, or that is not where it should be: the process
-        # was moved, or its view was made by hand. The mount point is then the best
-        # guess, and in a container it is the container's own group.
-        if not any(exists(place.directory) for place in found):
-            found += [_Place(one.point, one.point, version) for one in same]
-        yield from found
+        # A group that no mount shows: the process was moved, or its view was made by
+        # hand. The mount point is then the best guess, and in a container it is the
+        # container's own group.
+        yield from found or [_Place(one.point, one.point, version) for one in same]
 
 
 def _memory_groups(groups: str) -> Iterator[tuple[Literal[1, 2], str]]:
