@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from memguard._events import Dropped
+from memguard._probes.probe import MemoryProbe
 from memguard._registry import Registry
-from memguard.testing import FakeClock, capture_events
+from memguard.testing import FakeClock, FakeProbe, capture_events
 
 
 def test_time_stands_still() -> None:
@@ -265,3 +266,36 @@ def test_capture_events() -> None:
     guard.registry.events.emit(two)
 
     assert [one] == events
+
+
+def test_fake_probe() -> None:
+    """
+    Readings are what the test says, also when it changes its mind.
+    """
+    probe = FakeProbe(rss="100MiB", limit="1GiB")
+
+    assert isinstance(probe, MemoryProbe)
+    assert (100 << 20, 100 << 20) == (probe.memory().rss, probe.memory().virtual)
+    probe.rss = "200MiB"
+    assert 200 << 20 == probe.memory().rss
+    probe.rss = 1
+    assert 1 == probe.rss
+    assert 4096 == FakeProbe(virtual=4096).memory().virtual
+    with pytest.raises(ValueError, match="rss must be a size"):
+        probe.rss = -1
+    probe.close()
+
+
+def test_the_limit_of_a_fake_probe() -> None:
+    """
+    The smaller one of the fake's limit and of what is configured holds.
+    """
+    probe = FakeProbe(limit=1000)
+    readings = [probe.limit("auto"), probe.limit(500), probe.limit(2000)]
+    assert [1000, 500, 1000] == [one.limit_bytes for one in readings]
+    assert ["cgroup", "config", "cgroup"] == [one.source for one in readings]
+    assert probe.limit(None).limit_bytes is None
+
+    probe.limit_bytes = None
+    assert (None, "none") == (probe.limit().limit_bytes, probe.limit().source)
+    assert 500 == probe.limit(500).limit_bytes

@@ -56,6 +56,14 @@ class Running(Node):
             changed.set()
 
     @property
+    def tasks(self) -> tuple[Any, ...]:
+        """
+        The tasks that run now: they have an owner.
+        """
+        tasks = [call.task for call in self._calls]
+        return tuple(task for task in tasks if task is not None)
+
+    @property
     def drains(self) -> bool:  # type: ignore[override]
         """
         True while a call runs, or is about to, that is not the one that asks.

@@ -123,6 +123,13 @@ class Task(Node):
         """
         self.cancel()
 
+    @property
+    def task(self) -> Any:
+        """
+        The asyncio task, or None before it has begun.
+        """
+        return self._task
+
     def done(self) -> bool:
         """
         True when the task has ended, whichever way.
