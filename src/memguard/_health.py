@@ -132,7 +132,9 @@ def sample_of(guard: Guard) -> MemorySample:
     limit = guard.probe.limit(settings.memory_limit)
     bytes_limit = limit.limit_bytes
     ratio = None
-    if reading.rss is not None and bytes_limit:
+    # A peak never falls: measured against a limit it would warn for ever.
+    is_current = reading.source != "rusage-peak"
+    if reading.rss is not None and bytes_limit and is_current:
         ratio = reading.rss / bytes_limit
     return MemorySample(
         rss=reading.rss,

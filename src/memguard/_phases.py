@@ -44,7 +44,7 @@ class Phase(str, Enum):
     rank: int
 
     def __str__(self) -> str:
-        return self.value
+        return str(self.value)
 
 
 for _rank, _phase in enumerate(Phase):

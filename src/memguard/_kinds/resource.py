@@ -89,6 +89,7 @@ class Resource(Node):
         self.state = OPEN
         self.ending = None
         self.declared = False
+        self.seq = 0
         self.info = info = info_of(obj)
         self.kind = info.kind
         self._id = id(obj)
@@ -262,8 +263,8 @@ class Resource(Node):
         """
         Settle after the object's death; a fault unless there was nothing to close.
         """
-        if self.state >= CLOSING or self._ref is None or not self.claim():
-            return False
+        if not self.seq or self.state >= CLOSING or not self.claim():
+            return False  # never attached, or somebody closes it already
         fault = self._close is not None
         self.settle(Ending(Outcome.UNCLOSABLE, "collected before it was closed"))
         return fault

@@ -39,6 +39,7 @@ class Auditor:
         self._guard = ref(guard)
         self.ignore = ignore
         self._baseline: Inventory | None = None
+        self._now: Inventory | None = None
         self._temp = TempFiles()
         self._loop: Any = None
 
@@ -95,7 +96,8 @@ class Auditor:
         baseline = self._baseline
         if baseline is not None:
             loop = running_loop() or (None if self._loop is None else self._loop())
-            yield from take_inventory(loop).beyond(baseline, owned)
+            self._now = now = take_inventory(loop)
+            yield from now.beyond(baseline, owned)
             for path, site in self._temp.left():
                 detail = self._temp.describe(path)
                 yield Finding("tempfile", path, LEAKED, detail, call_site(site))
@@ -122,7 +124,12 @@ class Auditor:
         ignored: list[Finding] = []
         for finding in findings:
             (ignored if self._is_ignored(finding) else kept).append(finding)
-        return AuditReport(tuple(kept), tuple(ignored), {}, attempt)
+        now = self._now
+        if now is None:
+            return AuditReport(tuple(kept), tuple(ignored), {}, attempt)
+        return AuditReport(
+            tuple(kept), tuple(ignored), now.counts, attempt, now.unseen
+        )
 
     def _is_ignored(self, finding: Finding) -> bool:
         """

@@ -47,12 +47,22 @@ class Inventory:
     """
 
     def __init__(self, loop: Any) -> None:
-        # None, where the system does not tell, compares as nothing new.
-        self.fds = descriptors() or {}
-        self.native = native_threads() or {}
+        fds, native, pids = descriptors(), native_threads(), children()
+        #: What the system does not tell: it compares as nothing new, and is named.
+        self.unseen = tuple(
+            what
+            for what, seen in (
+                ("descriptors", fds),
+                ("native threads", native),
+                ("children", pids),
+            )
+            if seen is None
+        )
+        self.fds = fds or {}
+        self.native = native or {}
+        self.children = pids or {}
         self.threads: WeakSet[threading.Thread] = WeakSet(threading.enumerate())
         self.idents = {thread.ident for thread in self.threads}
-        self.children = children() or {}
         self.tasks: WeakSet[Any] = WeakSet(_tasks(loop))
         self.timers: WeakSet[Any] = WeakSet(_timers(loop))
         self.listeners = {id(one): one.live("listener") for one in live_registries()}

@@ -98,13 +98,15 @@ class AuditReport:
     What the operating system and the interpreter hold, against the baseline.
 
     `clean`: nothing leaked, and nothing unattributed outside `audit_ignore`.
-    `counts` are the figures now; `attempts` is how often it was looked.
+    `counts` are the figures now; `attempts` is how often it was looked. `unseen` names
+    what this system does not let anybody see, which is not the same as nothing left.
     """
 
     findings: tuple[Finding, ...] = ()
     ignored: tuple[Finding, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     attempts: int = 1
+    unseen: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -117,12 +119,14 @@ class AuditReport:
             "ignored": [finding.to_dict() for finding in self.ignored],
             "counts": dict(self.counts),
             "attempts": self.attempts,
+            "unseen": list(self.unseen),
         }
 
     def __str__(self) -> str:
         faults = [one for one in self.findings if one.verdict != "host"]
         if not faults:
-            return "audit: clean"
+            blind = f" (could not see: {', '.join(self.unseen)})" if self.unseen else ""
+            return f"audit: clean{blind}"
         lines = [f"audit: {len(faults)} finding(s)"]
         lines += [f"  - {fault}" for fault in faults[:_ROWS_SHOWN]]
         if len(faults) > _ROWS_SHOWN:

@@ -132,7 +132,7 @@ class Signals:
             self._die(number)
             return
         self._wake(number)
-        previous = self._previous.get(number)
+        previous: Any = self._previous.get(number)
         if self._is_host(previous):
             previous(number, frame)
 
