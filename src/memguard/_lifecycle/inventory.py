@@ -65,6 +65,13 @@ class Inventory:
         self.idents = {thread.ident for thread in self.threads}
         self.tasks: WeakSet[Any] = WeakSet(_tasks(loop))
         self.timers: WeakSet[Any] = WeakSet(_timers(loop))
+        self.counts = {
+            "fd": len(self.fds),
+            "thread": len(self.native),
+            "process": len(self.children),
+            "task": len(self.tasks),
+            "timer": len(self.timers),
+        }
         self.listeners = {id(one): one.live("listener") for one in live_registries()}
 
     def beyond(self, baseline: Inventory, owned: Owned) -> Iterator[Finding]:
