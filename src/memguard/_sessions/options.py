@@ -1,0 +1,113 @@
+"""
+The options of `sessions(...)`, each checked once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from memguard._kinds.caps import byte_cap, count_cap, lifetime
+from memguard._sessions.codec import Codec, codec_of
+from memguard._sessions.expiry import Clocks
+from memguard._sessions.stores import Store, store_of
+from memguard._settings import parse_duration
+
+if TYPE_CHECKING:
+    from memguard.typing import Duration, Size
+
+__all__ = ("Options", "checked_id")
+
+_LONGEST_ID: Final = 512
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    What one container of sessions was asked for. Sizes in bytes.
+
+    `max_live` is the smaller of both limits on live sessions. `store` is None for one
+    in memory that belongs to the container.
+    """
+
+    max_live: int
+    max_bytes: int | None
+    clocks: Clocks
+    durable: bool
+    store: Store | None
+    codec: Codec
+    spec: dict[str, object]
+
+    @classmethod
+    def check(
+        cls,
+        *,
+        max_sessions: int,
+        max_bytes: Size | None,
+        max_live: int | None,
+        ttl: Duration | None,
+        max_age: Duration | None,
+        hibernate_after: Duration | None,
+        backup_every: Duration | None,
+        grace: Duration,
+        durable: bool,
+        store: Any,
+        codec: Any,
+    ) -> Options:
+        """
+        The options, or ValueError or TypeError that names the wrong one.
+        """
+        sessions = count_cap(max_sessions, "max_sessions")
+        live = count_cap(max_live, "max_live")
+        if sessions is None:
+            msg = "max_sessions must be a whole number: sessions are never unbounded"
+            raise ValueError(msg)
+        if type(durable) is not bool:
+            msg = f"durable must be True or False, not {durable!r}"
+            raise TypeError(msg)
+        clocks = Clocks(
+            ttl=lifetime(ttl, "ttl"),
+            max_age=lifetime(max_age, "max_age"),
+            hibernate_after=lifetime(hibernate_after, "hibernate_after"),
+            grace=parse_duration(grace, what="grace"),
+            backup_every=lifetime(backup_every, "backup_every"),
+        )
+        size = byte_cap(max_bytes, "max_bytes")
+        spec: dict[str, object] = {
+            "max_sessions": sessions,
+            "max_bytes": size,
+            "max_live": live,
+            "ttl": clocks.ttl,
+            "max_age": clocks.max_age,
+            "hibernate_after": clocks.hibernate_after,
+            "backup_every": clocks.backup_every,
+            "grace": clocks.grace,
+            "durable": durable,
+            "store": store,
+            "codec": codec,
+        }
+        return cls(
+            max_live=sessions if live is None else min(sessions, live),
+            max_bytes=size,
+            clocks=clocks,
+            durable=durable,
+            store=store_of(store),
+            codec=codec_of(codec),
+            spec=spec,
+        )
+
+
+def checked_id(id: Any) -> str:
+    """
+    The id of a session, if it can be one. The errors do not repeat it.
+    """
+    if not isinstance(id, str):
+        msg = f"the id of a session must be a text, not {type(id).__qualname__}"
+        raise TypeError(msg)
+    if not id or len(id) > _LONGEST_ID:
+        msg = (
+            f"the id of a session must have 1 to {_LONGEST_ID} characters, not"
+            f" {len(id)}; hash longer ones"
+        )
+        raise ValueError(msg)
+    return id

@@ -1,0 +1,221 @@
+"""
+A session: a scope with data, which outlives the blocks that use it.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
+
+from memguard._phases import CLOSING, DRAINING, PLAIN, Ending, Phase
+from memguard._scope import Scope
+from memguard._sessions.data import SessionData
+from memguard._sessions.leaving import end
+from memguard._sessions.rings import SessionRing
+from memguard._sessions.saving import save
+from memguard._sessions.steps import Refusal, arun, run, whole
+from memguard.errors import ScopeClosed
+
+if TYPE_CHECKING:
+    from memguard._kinds.ring import Ring
+    from memguard._sessions.keeping import Keeping
+    from memguard._sessions.slots import Slot
+    from memguard.typing import Duration, Size
+
+__all__ = ("Session",)
+
+_T = TypeVar("_T")
+_CLOSE: Final[Refusal] = ("session.close()", "`await session.aclose()`")
+_SAVE: Final[Refusal] = ("session.save()", "`await session.asave()`")
+
+
+class Session(Scope):
+    """
+    What one user, room or job has while it is live: data, and whatever it owns.
+
+    `data` and the rings made here are saved and come back; timers, tasks, listeners
+    and resources end when the session falls asleep. Values of `data` are those of
+    JSON, its keys text. Get a session from `sessions.open(id)`; closing it ends it.
+    """
+
+    __slots__ = ("_kept", "_slot", "data", "id")
+
+    kind: ClassVar[str] = "session"
+    phase = Phase.SESSIONS
+
+    owner: Keeping | None
+
+    def __init__(self, owner: Keeping, slot: Slot) -> None:
+        # Named after its container: an id is a user's value and is in no report.
+        super().__init__(owner, owner.label)
+        self.id = slot.id
+        self.data = SessionData()
+        self._slot = slot
+        # Contents of rings that were saved and not asked for yet, by name.
+        self._kept: dict[str, list[Any]] = {}
+        self.attach()
+        # In the tree while it owns nothing, too: its end has to be seen.
+        self._children = {}
+
+    def ring(
+        self,
+        name: str,
+        *,
+        of: type[_T] = object,  # type: ignore[assignment]
+        max_entries: int | None = 1000,
+        max_bytes: Size | None = None,
+        ttl: Duration | None = None,
+        shrinkable: bool = False,
+    ) -> Ring[_T]:
+        """
+        The ring of that name, with what it held when the session was saved.
+
+        Its entries are saved with the session, so they have to be values of JSON.
+        """
+        ring: SessionRing[_T] = SessionRing(
+            self,
+            name,
+            of=of,
+            max_entries=max_entries,
+            max_bytes=max_bytes,
+            ttl=ttl,
+            shrinkable=shrinkable,
+        )
+        kept = self._kept.get(name)
+        if kept is not None:
+            ring.restore(kept)
+        found = self._get_or_create(ring)
+        if found is ring:
+            self._kept.pop(name, None)
+        return found
+
+    # -- saving ------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """
+        Save now; what was changed before is safe when this returns.
+
+        As safe as the store is: one in memory ends with the process. Raises TypeError
+        for what JSON does not know, ScopeClosed when the session is not live any more.
+        """
+        run(save(self._sessions().core, self), _SAVE)
+
+    async def asave(self) -> None:
+        """
+        As `save`, while the loop goes on.
+        """
+        await arun(save(self._sessions().core, self))
+
+    def _sessions(self) -> Keeping:
+        owner = self.owner
+        if owner is None or self.registry.detached:
+            raise ScopeClosed(self._ended_text())
+        return owner
+
+    @property
+    def dirty(self) -> bool:
+        """
+        True when something may differ from what was saved last.
+        """
+        return self.data.dirty or any(ring.dirty for ring in self._rings())
+
+    def _rings(self) -> list[SessionRing[Any]]:
+        return [child for child in self.children() if isinstance(child, SessionRing)]
+
+    def _content(self) -> dict[str, Any]:
+        """
+        What is to be saved, marked as saved.
+        """
+        rings = dict(self._kept)
+        for ring in self._rings():
+            rings[ring.label] = ring.to_save()
+        self.data.dirty = False
+        return {"data": self.data.plain(), "rings": rings}
+
+    def _fill(self, content: Any) -> None:
+        """
+        Take over what was saved.
+        """
+        self.data = SessionData(content["data"].items())
+        self._kept = dict(content["rings"])
+
+    def _keep(self, ring: SessionRing[Any]) -> None:
+        """
+        Called by a ring that closes: its content outlives it, if the session does.
+        """
+        if self._is_ending():
+            self._kept[ring.label] = ring.to_save()
+        # Else the user closed it, and what it held is to be gone from the record too.
+        self.data.dirty = True
+
+    def _is_ending(self) -> bool:
+        if self.state >= DRAINING:
+            return True
+        # In a shutdown what is deeper closes first: then the guard says it.
+        sessions = self.owner
+        guard = None if sessions is None else sessions.owner
+        return guard is not None and guard.state >= DRAINING
+
+    # -- the end -----------------------------------------------------------------------
+
+    def close(self) -> None:
+        """
+        End the session, as `sessions.end(id)` does: nothing of it is kept.
+        """
+        if self.state < CLOSING and self.owner is not None:
+            run(end(self._sessions().core, self.id), _CLOSE)
+
+    async def aclose(self) -> None:
+        """
+        End the session, as `sessions.aend(id)` does.
+        """
+        if self.state < CLOSING and self.owner is not None:
+            await whole(self.registry, end(self._sessions().core, self.id))
+
+    @property
+    def drains(self) -> bool:  # type: ignore[override]
+        """
+        True when it has to be saved before its process ends.
+        """
+        sessions = self.owner
+        return sessions is not None and sessions.core.keeps and self.dirty
+
+    def _drain(self) -> Any:
+        self.save()
+
+    def settle(self, ending: Ending = PLAIN) -> None:
+        """
+        Leave the tree and the tables.
+        """
+        sessions = self.owner
+        super().settle(ending)
+        if sessions is not None:
+            sessions.core.session_ended(self)
+
+    def memory_bytes(self) -> int | None:
+        """
+        Bytes of its last encoding; None before the first.
+        """
+        return self._slot.size or None
+
+    # -- not by itself -----------------------------------------------------------------
+
+    def __enter__(self) -> NoReturn:
+        msg = (
+            "a session is entered with `with sessions.open(id) as session`; leaving a"
+            " block of its own would end it"
+        )
+        raise TypeError(msg)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """
+        Never reached: a session is not entered by itself.
+        """
+
+    async def __aenter__(self) -> NoReturn:
+        self.__enter__()

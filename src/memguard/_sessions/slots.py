@@ -1,0 +1,96 @@
+"""
+One known session: what is remembered of it, and what can be had of it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memguard._latch import Latch
+    from memguard._sessions.connection import Connection
+    from memguard._sessions.session import Session
+
+__all__ = ("Full", "Look", "Slot")
+
+
+class Look(Enum):
+    """
+    What somebody who wants a session has to do.
+    """
+
+    READY = "it is live, and pinned for you"
+    WAIT = "somebody brings it in or puts it out; wait for its latch"
+    BRING = "it is yours to bring in"
+    EXPIRE = "its time was over; it is yours to put out"
+
+
+class Full(Exception):
+    """
+    Every place for live sessions is taken by one that cannot leave.
+    """
+
+
+class Slot:
+    """
+    The bookkeeping of one id. All of it is read and written under the table's lock.
+
+    `session` is there while the session is live. `pins` counts open blocks, and saves
+    that run. `busy` is closed while somebody brings the session in or puts it out;
+    nobody else touches it then. Times are monotonic seconds.
+    """
+
+    __slots__ = (
+        "asleep",
+        "awake_until",
+        "backup_at",
+        "born",
+        "busy",
+        "busy_by",
+        "connections",
+        "counted",
+        "ended",
+        "grace_end",
+        "id",
+        "pins",
+        "queued",
+        "saving",
+        "session",
+        "size",
+        "ticket",
+        "used",
+    )
+
+    def __init__(self, id: str, now: float) -> None:
+        self.id = id
+        self.session: Session | None = None
+        self.born = now
+        self.used = now
+        self.pins = 0
+        self.connections: dict[Connection, None] | None = None
+        self.grace_end: float | None = None
+        self.backup_at: float | None = None
+        self.busy: Latch | None = None
+        self.busy_by: Any = None
+        self.saving: Latch | None = None
+        # Bytes of its last encoding, before it was squeezed.
+        self.size = 0
+        # Bytes of its record while it is asleep.
+        self.asleep = 0
+        # It could not be saved: it is not put to sleep before then.
+        self.awake_until: float | None = None
+        # It holds one of the places for live sessions.
+        self.counted = False
+        # Its end has begun: nothing of it is saved any more.
+        self.ended = False
+        # Its place in the queue of deadlines: when, and under which ticket.
+        self.queued: float | None = None
+        self.ticket = 0
+
+    @property
+    def held(self) -> bool:
+        """
+        True while somebody uses it: it neither sleeps nor expires then.
+        """
+        return self.pins > 0 or bool(self.connections)

@@ -1,0 +1,213 @@
+"""
+What a verb of sessions has to wait for, apart from how it is waited for.
+
+A verb is a generator of steps. `run` performs them in this thread, `arun` on the
+running loop, so every verb is written once. No step is performed with a lock held.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
+
+from memguard._kinds.closers import running_loop
+from memguard.errors import WouldBlockLoop
+
+if TYPE_CHECKING:
+    from memguard._latch import Latch
+    from memguard._registry import Registry
+
+__all__ = (
+    "Call",
+    "Refusal",
+    "Steps",
+    "Wait",
+    "arun",
+    "caller",
+    "run",
+    "wait_in_thread",
+    "whole",
+)
+
+_T = TypeVar("_T")
+# However long somebody else takes: nobody waits for ever.
+_PATIENCE_S: Final = 30.0
+
+#: The verb and its asynchronous form, for WouldBlockLoop.
+Refusal: TypeAlias = tuple[str, str]
+
+
+class Step(Protocol):
+    """
+    One thing to do, which may take its time.
+    """
+
+    def perform(self, refusal: Refusal) -> Any:
+        """
+        Do it in this thread; raises WouldBlockLoop where a loop would stand still.
+        """
+
+    async def aperform(self) -> Any:
+        """
+        Do it on the running loop.
+        """
+
+
+Steps: TypeAlias = Generator[Step, Any, _T]
+
+
+def run(steps: Steps[_T], refusal: Refusal) -> _T:
+    """
+    Carry *steps* out in this thread.
+    """
+    try:
+        step = next(steps)
+        while True:
+            try:
+                value = step.perform(refusal)
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(value)
+    except StopIteration as stop:
+        result: _T = stop.value
+        return result
+
+
+async def arun(steps: Steps[_T]) -> _T:
+    """
+    Carry *steps* out on the running loop.
+    """
+    try:
+        step = next(steps)
+        while True:
+            try:
+                value = await step.aperform()
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(value)
+    except StopIteration as stop:
+        result: _T = stop.value
+        return result
+
+
+class Wait:
+    """
+    Wait until somebody else is done with the session.
+    """
+
+    __slots__ = ("_latch",)
+
+    def __init__(self, latch: Latch) -> None:
+        self._latch = latch
+
+    def perform(self, refusal: Refusal) -> None:
+        if self._latch.is_set:
+            return
+        if running_loop() is not None:
+            raise WouldBlockLoop(*refusal)
+        if not self._latch.wait(_PATIENCE_S):
+            raise _timed_out()
+
+    async def aperform(self) -> None:
+        if not await self._latch.await_(_PATIENCE_S):
+            raise _timed_out()
+
+
+class Call:
+    """
+    Call a function of the user's or of a store, and await what it gives.
+
+    *blocking* ones go to a thread when a loop runs.
+    """
+
+    __slots__ = ("_args", "_blocking", "_fn", "_registry")
+
+    def __init__(
+        self,
+        registry: Registry,
+        fn: Callable[..., Any],
+        *args: Any,
+        blocking: bool = False,
+    ) -> None:
+        self._registry = registry
+        self._fn = fn
+        self._args = args
+        self._blocking = blocking
+
+    def perform(self, refusal: Refusal) -> Any:
+        if self._blocking and running_loop() is not None:
+            raise WouldBlockLoop(*refusal)
+        result = self._fn(*self._args)
+        if not hasattr(result, "__await__"):
+            return result
+        if running_loop() is not None:
+            _drop(result)
+            raise WouldBlockLoop(*refusal)
+        return wait_in_thread(result, self._registry.loop)
+
+    async def aperform(self) -> Any:
+        if self._blocking:
+            import asyncio
+
+            result = await asyncio.to_thread(self._fn, *self._args)
+        else:
+            result = self._fn(*self._args)
+        return (await result) if hasattr(result, "__await__") else result
+
+
+async def whole(registry: Registry, steps: Steps[_T]) -> _T:
+    """
+    Carry *steps* out to their end, even if this task is cancelled meanwhile.
+    """
+    import asyncio
+
+    task = asyncio.ensure_future(arun(steps))
+    registry.tasks.add(task)
+    task.add_done_callback(registry.tasks.discard)
+    return await asyncio.shield(task)
+
+
+def wait_in_thread(awaitable: Awaitable[_T], loop: Any) -> _T:
+    """
+    The result of *awaitable*, from *loop* (or a weak reference) or a fresh one.
+    """
+    import asyncio
+
+    async def bounded() -> _T:
+        return await asyncio.wait_for(awaitable, _PATIENCE_S)
+
+    if callable(loop):
+        loop = loop()
+    if loop is None or not loop.is_running():
+        return asyncio.run(bounded())
+    future = asyncio.run_coroutine_threadsafe(bounded(), loop)
+    return future.result(_PATIENCE_S + 1.0)
+
+
+def _drop(awaitable: Any) -> None:
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()  # nobody will await it, and nobody need be warned
+
+
+def caller() -> Any:
+    """
+    Who is asking: the running task, else the thread.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        task = asyncio.current_task()
+        if task is not None:
+            return task
+    return threading.get_ident()
+
+
+def _timed_out() -> TimeoutError:
+    return TimeoutError(
+        f"a session was being brought in, saved or put out for {_PATIENCE_S:g} s, and"
+        " still is; see what its on_restore hooks, closes or store wait for"
+    )

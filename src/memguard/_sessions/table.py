@@ -1,0 +1,290 @@
+"""
+Who is live, who sleeps, who is next: the tables of one `Sessions`.
+
+Only bookkeeping: no session is made, saved or closed here, and nothing foreign is
+called. Every method but `__init__` asks its caller to hold `lock`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from memguard._latch import Latch
+from memguard._sessions.expiry import Clocks, Deadlines, Verdict
+from memguard._sessions.slots import Full, Look, Slot
+
+if TYPE_CHECKING:
+    from memguard._sessions.connection import Connection
+
+__all__ = ("Table",)
+
+
+class Table:
+    """
+    The slots of all known sessions, and the order in which the idle ones go.
+
+    `lock` is re-entrant because a collection inside a locked section may run a
+    destructor that leaves a block. It is held for a few dictionary operations.
+    """
+
+    def __init__(self, clocks: Clocks, *, max_live: int, max_bytes: int | None) -> None:
+        self.lock = threading.RLock()
+        self.clocks = clocks
+        self.slots: dict[str, Slot] = {}
+        # Live and unheld, the least recently used first.
+        self.idle: OrderedDict[str, Slot] = OrderedDict()
+        self.deadlines = Deadlines()
+        self.live = 0
+        self.live_bytes = 0
+        self.asleep_bytes = 0
+        self._max_live = max_live
+        self._max_bytes = max_bytes
+
+    # -- coming ------------------------------------------------------------------------
+
+    def look(self, id: str, now: float) -> tuple[Look, Slot]:
+        """
+        Pin the live session of *id*, or claim what has to be done first.
+        """
+        slot = self.slots.get(id)
+        if slot is None:
+            slot = self.slots[id] = Slot(id, now)
+        elif slot.busy is not None:
+            return Look.WAIT, slot
+        elif self.clocks.expired(slot, now):
+            self.claim(slot)
+            return Look.EXPIRE, slot
+        elif slot.session is not None:
+            self.pin(slot)
+            return Look.READY, slot
+        self.claim(slot)
+        return Look.BRING, slot
+
+    def room(self) -> Slot | None:
+        """
+        Take a place for a live session; or claim the one that has to sleep first.
+
+        Raises Full when nobody can.
+        """
+        too_many = self.live >= self._max_live
+        if not too_many and not (self.live and self._too_heavy(self.live_bytes + 1)):
+            self.live += 1
+            return None
+        victim = self._least_recent()
+        if victim is None:
+            raise Full
+        return victim
+
+    def overweight(self) -> Slot | None:
+        """
+        Claim the session that has to sleep because the live ones weigh too much.
+        """
+        return self._least_recent() if self._too_heavy(self.live_bytes) else None
+
+    def _least_recent(self) -> Slot | None:
+        for slot in self.idle.values():
+            self.claim(slot)
+            return slot
+        return None
+
+    def _too_heavy(self, size: int) -> bool:
+        return self._max_bytes is not None and size > self._max_bytes
+
+    def came(self, slot: Slot, now: float) -> Latch:
+        """
+        The claimed *slot* is live: its place was taken by `room`. Pin it.
+        """
+        slot.counted = True
+        self.asleep_bytes -= slot.asleep
+        slot.asleep = 0
+        self.live_bytes += slot.size
+        backup = self.clocks.backup_every
+        if backup is not None:
+            slot.backup_at = now + backup
+            self.deadlines.put(slot, slot.backup_at)
+        slot.pins += 1
+        return self._unclaim(slot)
+
+    def failed_to_come(self, slot: Slot, *, placed: bool) -> Latch:
+        """
+        The claimed *slot* could not be brought in; if it slept, it sleeps on.
+        """
+        slot.session = None
+        self.live -= placed
+        latch = self._unclaim(slot)
+        if slot.asleep:
+            self.deadlines.put(slot, self.clocks.next(slot))
+        else:
+            self._drop(slot)
+        return latch
+
+    # -- holding -----------------------------------------------------------------------
+
+    def pin(self, slot: Slot) -> None:
+        """
+        Hold a live session.
+        """
+        slot.pins += 1
+        self.idle.pop(slot.id, None)
+
+    def unpin(self, slot: Slot, now: float, *, used: bool = True) -> None:
+        """
+        Hold it no longer; with *used* its clocks start anew.
+        """
+        slot.pins -= 1
+        if used:
+            slot.used = now
+            slot.awake_until = None
+        if slot.grace_end is not None and slot.grace_end <= now:
+            # It ended while somebody had the session open: the idle clock runs.
+            slot.grace_end = None
+        self._rest(slot)
+
+    def attach(self, slot: Slot, connection: Connection) -> None:
+        """
+        Let *connection* hold the session, and the grace be over.
+        """
+        if slot.connections is None:
+            slot.connections = {}
+        slot.connections[connection] = None
+        slot.grace_end = None
+        self.idle.pop(slot.id, None)
+
+    def detach(self, slot: Slot, connection: Connection, now: float) -> None:
+        """
+        *connection* has left; after the last one the grace runs.
+        """
+        if slot.connections is None or connection not in slot.connections:
+            return
+        del slot.connections[connection]
+        slot.used = now
+        slot.awake_until = None
+        if not slot.connections:
+            slot.connections = None
+            slot.grace_end = now + self.clocks.grace
+            self._rest(slot)
+
+    def _rest(self, slot: Slot) -> None:
+        if slot.held or slot.busy is not None or self.slots.get(slot.id) is not slot:
+            return
+        self.idle[slot.id] = slot
+        self.idle.move_to_end(slot.id)
+        self.deadlines.put(slot, self.clocks.next(slot))
+
+    def weigh(self, slot: Slot, size: int) -> None:
+        """
+        Note the size of a session's last encoding.
+        """
+        if slot.counted:
+            self.live_bytes += size - slot.size
+        slot.size = size
+
+    # -- going -------------------------------------------------------------------------
+
+    def claim(self, slot: Slot) -> None:
+        """
+        Make *slot* the caller's alone; its place is free from now on.
+        """
+        slot.busy = Latch()
+        self.idle.pop(slot.id, None)
+        self._uncount(slot)
+
+    def _unclaim(self, slot: Slot) -> Latch:
+        latch, slot.busy, slot.busy_by = slot.busy, None, None
+        assert latch is not None
+        return latch
+
+    def _uncount(self, slot: Slot) -> None:
+        if slot.counted:
+            slot.counted = False
+            self.live -= 1
+            self.live_bytes -= slot.size
+
+    def due(self, now: float) -> tuple[Slot, Verdict] | None:
+        """
+        The next session for which something is due: claimed, for a backup pinned.
+        """
+        while True:
+            slot = self.deadlines.pop(now)
+            if slot is None:
+                return None
+            if slot.busy is not None:
+                continue  # whoever has it queues it again
+            verdict = self.clocks.verdict(slot, now)
+            if verdict is Verdict.BACKUP:
+                backup = self.clocks.backup_every
+                slot.backup_at = None if backup is None else now + backup
+                self.pin(slot)
+            elif verdict is not Verdict.NOTHING:
+                self.claim(slot)
+                return slot, verdict
+            self.deadlines.put(slot, self.clocks.next(slot))
+            if verdict is Verdict.BACKUP:
+                return slot, verdict
+
+    def slept(self, slot: Slot, size: int) -> Latch:
+        """
+        The claimed *slot* is asleep, its record has *size* bytes.
+        """
+        slot.session = None
+        slot.connections = slot.grace_end = slot.backup_at = None
+        slot.pins = 0
+        slot.asleep = size
+        self.asleep_bytes += size
+        latch = self._unclaim(slot)
+        self.deadlines.forget(slot)
+        self.deadlines.put(slot, self.clocks.next(slot))
+        return latch
+
+    def stays(self, slot: Slot, now: float, *, retry: bool) -> Latch:
+        """
+        The claimed *slot* could not be put out and is live again.
+
+        With *retry* it is left alone until it was used again, or was idle once more:
+        it could not be saved.
+        """
+        slot.counted = True
+        slot.ended = False
+        self.live += 1
+        self.live_bytes += slot.size
+        latch = self._unclaim(slot)
+        if not retry:
+            self._rest(slot)
+            return latch
+        slot.grace_end = None
+        pause = self.clocks.hibernate_after
+        slot.awake_until = None if pause is None else now + pause
+        self.deadlines.put(slot, self.clocks.next(slot))
+        return latch
+
+    def gone(self, slot: Slot) -> Latch | None:
+        """
+        The session has ended: forget everything about it.
+        """
+        self._uncount(slot)
+        self.asleep_bytes -= slot.asleep
+        slot.asleep = 0
+        slot.session = slot.connections = None
+        slot.ended = True
+        self._drop(slot)
+        return None if slot.busy is None else self._unclaim(slot)
+
+    def _drop(self, slot: Slot) -> None:
+        self.idle.pop(slot.id, None)
+        self.deadlines.forget(slot)
+        if self.slots.get(slot.id) is slot:
+            del self.slots[slot.id]
+
+    # -- counting ----------------------------------------------------------------------
+
+    def held(self) -> tuple[int, int]:
+        """
+        How many are open in a block, and how many have a connection.
+        """
+        slots = self.slots.values()
+        return (
+            sum(1 for slot in slots if slot.pins),
+            sum(1 for slot in slots if slot.connections),
+        )
