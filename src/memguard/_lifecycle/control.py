@@ -25,6 +25,10 @@ __all__ = ("Control",)
 
 _INTAKE_S: Final = 1.0
 _BLOCK_S: Final = 2.0
+# A loop that does not come round within this is left aside: its own things are then
+# closed as far as that goes, and everything else in time.
+_LOOP_ANSWERS_S: Final = 1.0
+_LATE_S: Final = 0.15
 
 
 class Control:
@@ -61,6 +65,7 @@ class Control:
         """
         Before a start: nobody has asked to stop yet. The caller holds the lock.
         """
+        self.workers = Workers("memguard-shutdown", limit=None)
         self.begun = Latch()
         self.asked = Latch()
         self.draining = False
@@ -94,7 +99,13 @@ class Control:
         run, mine = self._begin(timeout, reason)
         if mine:
             # A task of its own: a cancelled caller must not leave things half closed.
-            await asyncio.shield(asyncio.ensure_future(self._on_loop(run)))
+            task = asyncio.ensure_future(self._on_loop(run))
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                # The caller's loop may end with the caller: wait, then let it through.
+                await asyncio.wait([task], timeout=run.patience)
+                raise
         else:
             await run.over.await_(run.patience)
         return self._told(run)
@@ -105,20 +116,20 @@ class Control:
         finally:
             self._end(run)
 
-    def anywhere(self, reason: str) -> None:
+    def anywhere(self, reason: str, timeout: float | None = None) -> None:
         """
-        Shut down from a thread that is nobody's: on the guard's loop if one runs.
+        Shut down from a thread that is nobody's: on the guard's loop if one answers.
         """
+        total = self._total() if timeout is None else timeout
         reference = self._root.registry.loop
         loop: Any = None if reference is None else reference()
-        if loop is None or not loop.is_running():
-            self.shutdown(None, reason)
+        if loop is None or not _answers(loop, min(_LOOP_ANSWERS_S, total / 4)):
+            self.shutdown(timeout, reason)
             return
         import asyncio
 
-        patience = self._total() + 2.5
-        closing = self.ashutdown(None, reason)
-        asyncio.run_coroutine_threadsafe(closing, loop).result(patience)
+        closing = self.ashutdown(timeout, reason)
+        asyncio.run_coroutine_threadsafe(closing, loop).result(total + _LATE_S)
 
     def wait_for_block(self) -> None:
         """
@@ -201,3 +212,15 @@ class Control:
         if failures:
             raise BackgroundFailures(failures)
         return report
+
+
+def _answers(loop: Any, patience: float) -> bool:
+    """
+    True when *loop* runs, in another thread, and comes round within *patience*.
+    """
+    came_round = threading.Event()
+    try:
+        loop.call_soon_threadsafe(came_round.set)
+    except RuntimeError:
+        return False  # closed
+    return came_round.wait(patience)
