@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 
-__all__ = ("default_disposition",)
+__all__ = ("default_disposition", "restarts_calls")
 
 _SIG_DFL = 0
 _SIG_ERR = -1
+_SA_RESTART = 0x10000000
+_MASK_BYTES = 128  # of sigset_t, in glibc and in musl
 
 
 def default_disposition(number: int) -> None:
@@ -29,3 +31,32 @@ def default_disposition(number: int) -> None:
     if library.signal(number, _SIG_DFL) == _SIG_ERR:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def restarts_calls(number: int) -> bool:
+    """
+    True where a system call that this signal interrupts goes on by itself.
+
+    Python sets that (`signal.siginterrupt`) and cannot be asked. False as well where
+    the C library's record has another shape than on Linux.
+    """
+    import ctypes
+    import platform
+    import sys
+
+    if not sys.platform.startswith("linux") or platform.machine().startswith("mips"):
+        return False
+
+    class Action(ctypes.Structure):
+        _fields_ = (
+            ("handler", ctypes.c_void_p),
+            ("mask", ctypes.c_ulong * (_MASK_BYTES // ctypes.sizeof(ctypes.c_ulong))),
+            ("flags", ctypes.c_int),
+            ("restorer", ctypes.c_void_p),
+        )
+
+    action = Action()
+    library = ctypes.CDLL(None)
+    if library.sigaction(number, None, ctypes.byref(action)) != 0:
+        return False
+    return bool(action.flags & _SA_RESTART)

@@ -3,64 +3,90 @@ The last net: a shutdown at interpreter exit, if nobody has done it before.
 
 The interpreter joins non-daemon threads before it runs atexit functions, so a thread
 that only a shutdown would end hangs the exit. `threading._register_atexit`, which
-concurrent.futures uses for the same reason, runs before that join; atexit remains for
-interpreters without it.
+concurrent.futures uses for the same reason, runs before that join, and also where a
+child of multiprocessing leaves without atexit. Atexit remains for the rest.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from weakref import ref
 
 if TYPE_CHECKING:
     from memguard._guard import Guard
 
-__all__ = ("forget_exit", "shut_down_at_exit")
+__all__ = ("forget_exit", "renew_in_child", "shut_down_at_exit")
 
-_guard: ref[Guard] | None = None
-_pid = 0
-_registered = False
+_LOG: Final = logging.getLogger("memguard")
+
+
+class _AtExit:
+    """
+    The one exit hook of the process.
+    """
+
+    def __init__(self) -> None:
+        self.guard: ref[Guard] | None = None
+        self.pid = 0
+        self._before_join = False
+
+    def register(self) -> None:
+        atexit.register(self)
+        if not self._before_join:
+            # It cannot be taken back, so it is done once and then looks at `guard`.
+            self._before_join = True
+            register = getattr(threading, "_register_atexit", None)
+            if register is not None:
+                try:
+                    register(self)
+                except RuntimeError:
+                    return  # the exit has begun: atexit is what is left
+
+    def unregister(self) -> None:
+        atexit.unregister(self)
+
+    def __call__(self) -> None:
+        guard = None if self.guard is None else self.guard()
+        # A fork without fork hooks, or its child: the guard is the parent's.
+        if guard is None or self.pid != os.getpid():
+            return
+        try:
+            if guard.is_running:
+                guard.shutdown(reason="interpreter exit")
+        except Exception as error:
+            # What is raised here would keep other exit functions from running.
+            name = type(error).__qualname__
+            _LOG.error("memguard: the shutdown at exit ended with %s", name)
+        finally:
+            guard.uninstall()
+
+
+_at_exit: Final = _AtExit()
 
 
 def shut_down_at_exit(guard: Guard) -> None:
     """
     Shut *guard* down when this process exits, unless that has happened by then.
     """
-    global _guard, _pid, _registered
-    _guard = ref(guard)
-    _pid = os.getpid()
-    atexit.register(_at_exit)
-    if not _registered:
-        _registered = True
-        register = getattr(threading, "_register_atexit", None)
-        if register is not None:
-            register(_at_exit)
+    _at_exit.guard = ref(guard)
+    _at_exit.pid = os.getpid()
+    _at_exit.register()
 
 
 def forget_exit() -> None:
     """
     Do nothing at exit any more.
     """
-    global _guard
-    _guard = None
-    atexit.unregister(_at_exit)
+    _at_exit.guard = None
+    _at_exit.unregister()
 
 
 def renew_in_child() -> None:
     """
-    After a fork the hooks are inherited, and mean the child's own guard.
+    After a fork the hook is inherited, and means the child's own guard.
     """
-    global _pid
-    _pid = os.getpid()
-
-
-def _at_exit() -> None:
-    guard = None if _guard is None else _guard()
-    if guard is None or _pid != os.getpid():
-        return
-    if guard.is_running:
-        guard.shutdown(reason="interpreter exit")
-    guard.uninstall()
+    _at_exit.pid = os.getpid()

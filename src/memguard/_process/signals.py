@@ -1,9 +1,10 @@
 """
-One handler a signal for the whole process; the previous one is kept and called.
+What follows a signal: a thread that hears of it, and the shutdown it leads to.
 
-The handler counts, writes a byte to a pipe and calls the handler that was there
-before. Everything else happens in a thread of its own, which also notices when
-somebody displaces the handler: that is reported, and never fought.
+With a host's handler below ours the host decides: intake stops, and the shutdown waits
+for the host's word or for its grace to run out. Without one memguard shuts down and
+has the signal do what it does by default. Displaced handlers are reported, and never
+fought for.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import select
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from memguard._clock import SystemClock
 from memguard._events import HandlerDisplaced
-from memguard._probes.libc import default_disposition
+from memguard._process.handlers import BY_HANDLER, Handler, Pipe, end_by_signal
 
 if TYPE_CHECKING:
     from memguard._guard import Guard
@@ -26,36 +27,51 @@ if TYPE_CHECKING:
 __all__ = ("Signals",)
 
 _LOG: Final = logging.getLogger("memguard")
-_HEARTBEAT_S: Final = 1.0
-_MAIN_THREAD_S: Final = 0.25
+_HEARTBEAT_MS: Final = 1000
+_STEP_S: Final = 0.1
 _JOIN_S: Final = 1.0
+_HASTE_S: Final = 2.0
+# A supervisor signals a whole group, and the master in it signals its workers again:
+# that is one request to stop, not an impatient second one.
+_BURST_S: Final = 0.1
+_BURST_UNDER_HOST_S: Final = 1.0
 _STOP: Final = 0
+_RENEWED: Final = 255
 
 
 class Signals:
     """
-    The handlers of one installed guard.
-
-    Installing outside the main thread is impossible in CPython: it is logged, and
-    the shutdown then depends on the host's hooks.
+    The handlers of one installed guard, and the thread behind them.
     """
 
     def __init__(self, guard: Guard, names: Iterable[str]) -> None:
         self._guard = guard
-        self._names = tuple(names)
-        self._previous: dict[int, Any] = {}
-        self._ours: dict[int, Callable[[int, FrameType | None], None]] = {}
+        self._numbers = tuple(int(getattr(signal, name)) for name in names)
+        # Those of one signal that were put up one after the other, the last on top.
+        self._handlers: dict[int, list[Handler]] = {}
         self._displaced: set[int] = set()
-        self._received = 0
-        self._over = threading.Event()
-        self._answering = 0  # the signal that memguard itself answers
         self._pid = os.getpid()
-        self._read = self._write = -1
+        self._pipe: Pipe | None = None
         self._thread: threading.Thread | None = None
+        self._answering: Handler | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._heard = {0: 0, BY_HANDLER: 0}
+        self._told = 0  # signals, bursts counted as one
+        self._seen = 0
+        self._last = 0.0
+        self._hasty = False
+        self._over = False
+
+    # -- putting up and taking down (main thread) --------------------------------------
 
     def install(self) -> bool:
         """
-        Put the handlers in place; False, and a log record, where that is impossible.
+        Put the handlers on top; False, and a log record, where that is impossible.
+
+        Called again it puts them on top of what a server has installed since: only for
+        those who start the guard on behalf of that server.
         """
         if threading.current_thread() is not threading.main_thread():
             _LOG.warning(
@@ -63,171 +79,181 @@ class Signals:
                 " in the main thread; the shutdown relies on the host's hooks"
             )
             return False
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        for name in self._names:
-            number = int(getattr(signal, name))
-            previous = signal.getsignal(number)
-            # Ignored, or set by C code: whoever did that wants it so.
-            if previous is signal.SIG_IGN or previous is None:
-                continue
-            self._previous[number] = previous
-            # Kept, because each access to a bound method makes a new object and
-            # "is it still ours" is asked by identity.
-            self._ours[number] = self._handle
-            signal.signal(number, self._ours[number])
-        self._thread = threading.Thread(
-            target=self._watch, name="memguard-signals", daemon=True
-        )
-        self._thread.start()
+        if self._pipe is None:
+            self._open()
+        for number in self._numbers:
+            stack = self._handlers.setdefault(number, [])
+            if not (stack and stack[-1].on_top) and _is_ours_to_take(number):
+                stack.append(Handler(number, self._wake, self._is_over))
+                self._displaced.discard(number)
+        if self._pipe is not None and not any(
+            stack[-1].of_host for stack in self._handlers.values() if stack
+        ):
+            self._pipe.connect()
         return True
 
     def uninstall(self) -> None:
         """
         Restore what was there, unless somebody else has put a handler since.
         """
-        if os.getpid() != self._pid or self._write < 0:
+        pipe, self._pipe = self._pipe, None
+        if os.getpid() != self._pid or pipe is None:
             return
-        if threading.current_thread() is threading.main_thread():
-            for number, ours in self._ours.items():
-                if signal.getsignal(number) is ours:
-                    signal.signal(number, self._previous[number])
-                else:
-                    self._report_displaced(number)
-        self._wake(_STOP)
+        self._over = True
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main:
+            pipe.disconnect()
+            for number, stack in self._handlers.items():
+                self._look(number)
+                for handler in reversed(stack):
+                    handler.put_back()
+        pipe.send(_STOP)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN_S)
-        read, write, self._read, self._write = self._read, self._write, -1, -1
-        os.close(write)
-        os.close(read)
-        if self._answering and threading.current_thread() is threading.main_thread():
+        pipe.close()
+        if self._answering is not None and is_main:
             # The block that was stopped by a signal has ended: so does the process,
             # with the status it would have had without memguard.
-            self._die(self._answering)
+            self._answering.die()
 
-    def renew_in_child(self) -> None:
-        """
-        After a fork: the handlers are inherited, the pipe's reader is not.
-        """
-        inherited = (self._read, self._write)
-        self._pid = os.getpid()
-        self._received = 0
-        self._over = threading.Event()
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        for fd in inherited:
-            if fd >= 0:
-                os.close(fd)
+    def _open(self) -> None:
+        self._pipe = Pipe()
         self._thread = threading.Thread(
-            target=self._watch, name="memguard-signals", daemon=True
+            target=self._watch,
+            args=(self._pipe,),
+            name="memguard-signals",
+            daemon=True,
         )
         self._thread.start()
 
-    # -- in the handler: flags, one write, and the host's own handler ------------------
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._received += 1
-        if self._over.is_set():
-            self._die(number)
+    def renew_in_child(self) -> None:
+        """
+        After a fork: the handlers are inherited, the thread is not.
+        """
+        inherited, self._pipe = self._pipe, None
+        if inherited is None:
             return
-        self._wake(number)
-        previous: Any = self._previous.get(number)
-        if self._is_host(previous):
-            previous(number, frame)
+        self._pid = os.getpid()
+        self._answering = None
+        self._reset()
+        self._open()
+        inherited.disconnect()
+        inherited.close()
+        self._pipe.connect()
+
+    # -- in the handler ----------------------------------------------------------------
 
     def _wake(self, number: int) -> None:
-        try:
-            os.write(self._write, bytes((number,)))
-        except (BlockingIOError, OSError):
-            # The pipe is full of earlier signals, or closed by uninstall: there is
-            # nobody to wake, and nothing else a handler could do about it.
-            return
+        # In a child whose fork hooks have not run yet the pipe is the parent's.
+        pipe = self._pipe
+        if pipe is not None and self._pid == os.getpid():
+            pipe.send(BY_HANDLER + number)
 
-    @staticmethod
-    def _is_host(previous: Any) -> bool:
-        return callable(previous) and previous is not signal.default_int_handler
-
-    def _die(self, number: int) -> None:
-        """
-        The shutdown is over: end as the process would have without memguard.
-        """
-        signal.signal(number, self._previous.get(number, signal.SIG_DFL))
-        os.kill(os.getpid(), number)
+    def _is_over(self) -> bool:
+        return self._over or not self._guard.is_running
 
     # -- in the watching thread --------------------------------------------------------
 
-    def _watch(self) -> None:
-        read = self._read
+    def _watch(self, pipe: Pipe) -> None:
+        read = pipe.read
+        poll = select.poll()
+        poll.register(read, select.POLLIN)
         while True:
-            ready, _, _ = select.select([read], [], [], _HEARTBEAT_S)
-            if self._read != read:
-                return
-            if not ready:
-                self._look_for_displacement()
+            if not poll.poll(_HEARTBEAT_MS):
+                for number in tuple(self._handlers):
+                    self._look(number)
                 continue
-            for number in os.read(read, 64):
-                if number == _STOP:
+            for byte in os.read(read, 64):
+                if byte == _STOP:
                     return
-                self._respond(number)
+                self._hear(byte)
 
-    def _respond(self, number: int) -> None:
-        guard = self._guard
-        name = signal.Signals(number).name
-        if self._received > 2:
-            self._end_process(number)
+    def _hear(self, byte: int) -> None:
+        """
+        Count one byte. Each signal is told by the handler, by C, or by both.
+        """
+        way, number = byte & BY_HANDLER, byte & ~BY_HANDLER
+        stack = self._handlers.get(number)
+        if not stack or self._over:
             return
-        if self._received == 2:
-            guard.control.hurry()
+        self._heard[way] += 1
+        if max(self._heard.values()) <= self._told:
             return
-        # The response may take as long as the shutdown; further signals have to be
-        # read meanwhile.
-        answer = self._follow_host if self._has_host(number) else self._shut_down
-        threading.Thread(
-            target=answer, args=(number, name), name="memguard-signal", daemon=True
-        ).start()
+        self._told += 1
+        handler = stack[-1]
+        now = SystemClock.monotonic()
+        burst = _BURST_UNDER_HOST_S if handler.of_host else _BURST_S
+        if self._seen and now - self._last < burst:
+            return
+        self._seen += 1
+        self._last = now
+        self._respond(handler)
 
-    def _has_host(self, number: int) -> bool:
-        return self._is_host(self._previous.get(number))
+    def _respond(self, handler: Handler) -> None:
+        if self._seen == 1:
+            # The response may take as long as the shutdown; further signals have to
+            # be heard meanwhile.
+            answer = self._follow_host if handler.of_host else self._shut_down
+            threading.Thread(
+                target=answer, args=(handler,), name="memguard-signal", daemon=True
+            ).start()
+        elif self._seen == 2:
+            self._hasty = True
+            self._guard.control.hurry()
+        elif not handler.of_host:
+            self._over = True
+            end_by_signal(handler)
 
-    def _follow_host(self, number: int, name: str) -> None:
+    def _follow_host(self, handler: Handler) -> None:
         """
         Stop intake; shut down when the host says so, or when its grace runs out.
         """
         guard = self._guard
-        guard.control.stop_intake()
+        name = signal.Signals(handler.number).name
+        self._safely(guard.control.stop_intake)
         settings = guard.settings
-        patience = max(0.0, settings.grace - settings.shutdown_timeout)
-        if not guard.control.begun.wait(patience):
-            guard.shutdown(reason=f"{name}, and the host's grace ran out")
+        begun = guard.control.begun
+        end = SystemClock.monotonic() + settings.grace - settings.shutdown_timeout
+        while not (self._hasty or self._over):
+            left = end - SystemClock.monotonic()
+            if begun.wait(min(_STEP_S, left)):
+                return
+            if left <= 0:
+                break
+        if self._hasty:
+            self._answer(f"second {name}", _HASTE_S)
+        elif not self._over:
+            self._answer(f"{name}, and the host's grace ran out", None)
 
-    def _shut_down(self, number: int, name: str) -> None:
-        self._answering = number
-        self._guard.control.anywhere(name)
-        self._guard.control.wait_for_block()
-        self._over.set()
-        self._end_process(number)
+    def _answer(self, reason: str, timeout: float | None) -> None:
+        self._safely(lambda: self._guard.control.anywhere(reason, timeout))
 
-    def _end_process(self, number: int) -> None:
+    def _shut_down(self, handler: Handler) -> None:
+        self._answering = handler
+        name = signal.Signals(handler.number).name
+        self._answer(name, None)
+        self._safely(self._guard.control.wait_for_block)
+        self._over = True
+        end_by_signal(handler)
+
+    @staticmethod
+    def _safely(step: Callable[[], object]) -> None:
         """
-        Have the main thread restore the default and raise the signal again.
+        Whatever goes wrong in the shutdown: the process has to end all the same.
         """
-        self._over.set()
-        main = threading.main_thread().ident
-        if main is not None:
-            signal.pthread_kill(main, number)
-        # A main thread inside a C call that does not return never runs the handler.
-        threading.Event().wait(_MAIN_THREAD_S)
-        default_disposition(number)
-        os.kill(os.getpid(), number)
+        try:
+            step()
+        except Exception as error:
+            name = type(error).__qualname__
+            _LOG.error("memguard: the answer to a signal failed with %s", name)
 
-    def _look_for_displacement(self) -> None:
-        for number, ours in self._ours.items():
-            if signal.getsignal(number) is not ours:
-                self._report_displaced(number)
-
-    def _report_displaced(self, number: int) -> None:
-        if number in self._displaced:
+    def _look(self, number: int) -> None:
+        """
+        Report a handler that somebody has displaced, once.
+        """
+        stack = self._handlers[number]
+        if not stack or stack[-1].on_top or number in self._displaced:
             return
         self._displaced.add(number)
         by = signal.getsignal(number)
@@ -240,3 +266,8 @@ class Signals:
             name,
             who,
         )
+
+
+def _is_ours_to_take(number: int) -> bool:
+    # Ignored, or set by C code: whoever did that wants it so.
+    return signal.getsignal(number) not in (signal.SIG_IGN, None)
