@@ -4,16 +4,17 @@ The default guard of the process, and its installation.
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from memguard._forks import tell_after_fork
 from memguard._guard import Guard, active
 from memguard._process import exits
 from memguard._process.signals import Signals
 from memguard._settings import Settings
-from memguard._tree import Branch
-from memguard._tree import current as _current_scope
+from memguard._tree import Branch, current as _current_scope
 from memguard.errors import GuardConflict, SettingsConflict
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from memguard._settings import SettingsKwargs
 
 __all__ = (
+    "configure",
     "current",
     "current_scope",
     "default_guard",
@@ -29,13 +31,6 @@ __all__ = (
     "install",
     "prefork_master",
 )
-
-_lock = threading.RLock()
-_default: Guard | None = None
-_installation: _Installation | None = None
-# A prefork server loads the application in its master: declarations are fine there,
-# threads, signals and exit hooks belong to the workers.
-_is_prefork_master = False
 
 
 class _Installation:
@@ -48,12 +43,13 @@ class _Installation:
         self.settings = settings
         self._signals: Signals | None = None
 
-    def put_up(self) -> None:
+    def put_up(self, *, on_top: bool) -> None:
         if self._signals is None:
             self._signals = Signals(self.guard, self.settings.signals)
             self._signals.install()
             exits.shut_down_at_exit(self.guard)
-            tell_after_fork(self)
+        elif on_top and threading.current_thread() is threading.main_thread():
+            self._signals.install()
         self.guard.start()
 
     def take_down(self) -> None:
@@ -62,24 +58,55 @@ class _Installation:
             self._signals.uninstall()
             self._signals = None
 
-    def _after_fork_in_child(self) -> None:
-        global _lock
-        _lock = threading.RLock()
+    def renew_in_child(self) -> None:
         if self._signals is not None:
             exits.renew_in_child()
             self._signals.renew_in_child()
+
+
+class _Process:
+    """
+    What there is once in a process.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.default: Guard | None = None
+        self.installation: _Installation | None = None
+        # The settings of a framework's own configuration.
+        self.framework: Mapping[str, Any] = {}
+        # A prefork server loads the application in its master: declarations are fine
+        # there; threads, signals and exit hooks belong to the workers. Known by its
+        # process id, so that no worker ever takes itself for it.
+        self.master_pid = 0
+
+    @property
+    def is_prefork_master(self) -> bool:
+        return self.master_pid == os.getpid()
+
+    def _after_fork_in_child(self) -> None:
+        # Another thread of the parent may have held it.
+        self.lock = threading.RLock()
+        if self.installation is not None:
+            self.installation.renew_in_child()
+
+
+_process: Final = _Process()
 
 
 def default_guard() -> Guard:
     """
     The guard of the module-level functions; made on first use, started by `install`.
     """
-    global _default
-    if _default is None:
-        with _lock:
-            if _default is None:
-                _default = Guard()
-    return _default
+    found = _process.default
+    if found is None:
+        # Before the lock: a child may be forked while somebody holds it.
+        tell_after_fork(_process, first=True)
+        with _process.lock:
+            found = _process.default
+            if found is None:
+                found = _process.default = Guard()
+    return found
 
 
 def current() -> Guard:
@@ -109,16 +136,17 @@ def install(**settings: Unpack[SettingsKwargs]) -> Guard:
     call changes nothing; with others it raises SettingsConflict. In a prefork master
     it only configures: each worker installs itself.
     """
-    return install_guard(default_guard(), Settings.load(**settings))
+    return install_guard(default_guard(), Settings.load(_process.framework, **settings))
 
 
-def install_guard(guard: Guard, settings: Settings) -> Guard:
+def install_guard(guard: Guard, settings: Settings, *, on_top: bool = False) -> Guard:
     """
     Install *guard*; raises GuardConflict when another one is installed.
+
+    *on_top* puts the signal handlers on top of those a server has installed since.
     """
-    global _installation
-    with _lock:
-        found = _installation
+    with _process.lock:
+        found = _process.installation
         if found is not None and found.guard is not guard:
             msg = (
                 f"guard {found.guard.label!r} is installed in this process already;"
@@ -126,43 +154,75 @@ def install_guard(guard: Guard, settings: Settings) -> Guard:
             )
             raise GuardConflict(msg)
         if found is None:
-            guard.apply(settings)
-            found = _installation = _Installation(guard, settings)
+            if not guard.is_running or not guard.settings.same_as(settings):
+                guard.apply(settings)
+            found = _process.installation = _Installation(guard, settings)
             guard.on_uninstall = _uninstall
         elif not found.settings.same_as(settings):
-            changed = ", ".join(_differences(found.settings, settings))
             msg = (
-                f"memguard is installed already with other settings ({changed}); call"
-                " install() once, or uninstall() first"
+                "memguard is installed already with other settings"
+                f" ({_differences(found.settings, settings)}); call install() once, or"
+                " uninstall() first"
             )
             raise SettingsConflict(msg)
-        if not _is_prefork_master:
-            found.put_up()
+        if not _process.is_prefork_master:
+            found.put_up(on_top=on_top)
     return guard
 
 
-def _differences(first: Settings, second: Settings) -> list[str]:
-    return [
+def configure(guard: Guard, framework: Mapping[str, Any]) -> None:
+    """
+    Settings from a framework's configuration: below the environment and keywords.
+
+    Raises SettingsError, and SettingsConflict when the guard runs with others.
+    """
+    keywords: Any = {
+        one.field: one.value
+        for one in guard.settings.describe()
+        if one.origin == "keyword"
+    }
+    settings = Settings.load(framework, **keywords)
+    found = _process.installation
+    fixed = guard.is_running or (found is not None and found.guard is guard)
+    if fixed and not guard.settings.same_as(settings):
+        msg = (
+            f"guard {guard.label!r} runs already with other settings than the"
+            f" framework's configuration asks for"
+            f" ({_differences(guard.settings, settings)}); set up the application"
+            " before memguard.install(), or leave them out of one of the two"
+        )
+        raise SettingsConflict(msg)
+    if guard is _process.default:
+        _process.framework = dict(framework)
+    if not fixed:
+        guard.apply(settings)
+
+
+def _differences(first: Settings, second: Settings) -> str:
+    return ", ".join(
         one.field
         for one, other in zip(first.describe(), second.describe(), strict=True)
         if one.value != other.value
-    ]
+    )
 
 
-def ensure_started(guard: Guard) -> None:
+def ensure_started(guard: Guard) -> bool:
     """
     For integrations: the default guard is installed, any other one started.
+
+    True when this call has installed it: the caller then has to uninstall it.
     """
-    if guard is _default:
-        install_guard(guard, guard.settings)
-    else:
+    if guard is not _process.default:
         guard.start()
+        return False
+    before = _process.installation
+    install_guard(guard, guard.settings, on_top=True)
+    return before is None
 
 
 def _uninstall() -> None:
-    global _installation
-    with _lock:
-        found, _installation = _installation, None
+    with _process.lock:
+        found, _process.installation = _process.installation, None
     if found is not None:
         found.take_down()
 
@@ -171,17 +231,16 @@ def prefork_master(is_master: bool) -> None:
     """
     Told by a server's hooks: this process forks workers, or has become one.
     """
-    global _is_prefork_master
-    _is_prefork_master = is_master
+    _process.master_pid = os.getpid() if is_master else 0
 
 
 def reset_default() -> None:
     """
     For tests: shut the default guard down, uninstall it, and forget it.
     """
-    global _default
-    with _lock:
-        guard, _default = _default, None
+    with _process.lock:
+        guard, _process.default = _process.default, None
+        _process.framework = {}
     if guard is not None:
         if guard.is_running:
             guard.shutdown()

@@ -1,14 +1,14 @@
 """
 One fork hook for the whole process.
 
-`os.register_at_fork` cannot be undone, so it is called once, and the hook looks at a
-weak set: an object that is gone needs nothing, and none is kept alive.
+`os.register_at_fork` cannot be undone, so it is called once, and the hook looks at
+weak sets: an object that is gone needs nothing, and none is kept alive.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import Final, Protocol
 from weakref import WeakSet
 
 __all__ = ("ForkAware", "tell_after_fork")
@@ -22,23 +22,36 @@ class ForkAware(Protocol):
     def _after_fork_in_child(self) -> None: ...
 
 
-_aware: WeakSet[ForkAware] = WeakSet()
-_registered = False
+class _Hook:
+    """
+    Who is told, those of the process before the guards.
+    """
+
+    def __init__(self) -> None:
+        self.first: WeakSet[ForkAware] = WeakSet()
+        self.then: WeakSet[ForkAware] = WeakSet()
+        self._registered = False
+
+    def register(self) -> None:
+        if not self._registered and hasattr(os, "register_at_fork"):
+            self._registered = True
+            os.register_at_fork(after_in_child=self._after_in_child)
+
+    def _after_in_child(self) -> None:
+        # No logging and no lock of the parent here: a thread that does not exist in
+        # the child may have held them.
+        for one in (*self.first, *self.then):
+            one._after_fork_in_child()
 
 
-def tell_after_fork(one: ForkAware) -> None:
+_hook: Final = _Hook()
+
+
+def tell_after_fork(one: ForkAware, *, first: bool = False) -> None:
     """
     Call `_after_fork_in_child` of *one*, while it lives, in every forked child.
+
+    What is told *first* opens descriptors that a guard's new baseline has to contain.
     """
-    global _registered
-    _aware.add(one)
-    if not _registered and hasattr(os, "register_at_fork"):
-        _registered = True
-        os.register_at_fork(after_in_child=_after_in_child)
-
-
-def _after_in_child() -> None:
-    # No logging and no lock of the parent here: a thread that does not exist in the
-    # child may have held them.
-    for one in tuple(_aware):
-        one._after_fork_in_child()
+    (_hook.first if first else _hook.then).add(one)
+    _hook.register()
