@@ -143,10 +143,13 @@ class Session(Scope):
         """
         Called by a ring that closes: its content outlives it, if the session does.
         """
-        if self._is_ending():
-            self._kept[ring.label] = ring.to_save()
-        # Else the user closed it, and what it held is to be gone from the record too.
-        self.data.dirty = True
+        if not self._is_ending():
+            # The user closed it: what it held is to be gone from the record too.
+            self.data.dirty = True
+            return
+        if ring.dirty:
+            self.data.dirty = True
+        self._kept[ring.label] = ring.to_save()
 
     def _is_ending(self) -> bool:
         if self.state >= DRAINING:
