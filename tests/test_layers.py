@@ -24,6 +24,7 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 # Low to high. A unit is a module or a package directly under src/memguard; it may
 # import what stands in a row above it here, and inside a package everything of it.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("_records",),
     ("errors", "typing", "_clock", "_events", "_phases", "_settings"),
     ("_failures", "_sites", "_workers"),
     ("_scheduler",),

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from memguard._records import record
 
 __all__ = (
     "BackgroundFailure",
@@ -26,14 +27,14 @@ __all__ = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """
     The base of all events.
     """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Collected(Event):
     """
     A registered object was collected before anybody closed it.
@@ -44,7 +45,7 @@ class Collected(Event):
     site: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BackgroundFailure(Event):
     """
     A call-back failed where no user code could see it.
@@ -58,7 +59,7 @@ class BackgroundFailure(Event):
     times: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListenerCeiling(Event):
     """
     An emitter has more listeners for one event than its ceiling.
@@ -69,7 +70,7 @@ class ListenerCeiling(Event):
     sites: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dropped(Event):
     """
     A bounded buffer dropped its oldest entries; `total` counts them all.
@@ -80,7 +81,7 @@ class Dropped(Event):
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShutdownStarted(Event):
     """
     A shutdown began, with its reason and its budget in seconds.
@@ -91,7 +92,7 @@ class ShutdownStarted(Event):
     budget_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShutdownFinished(Event):
     """
     A shutdown ended; `report` is the ShutdownReport.
@@ -101,7 +102,7 @@ class ShutdownFinished(Event):
     report: Any
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandlerDisplaced(Event):
     """
     Somebody replaced memguard's handler of a signal.

@@ -9,10 +9,11 @@ memory here: `fail` is only said while the guard is shutting down.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
+
+from memguard._records import record
 
 if TYPE_CHECKING:
     from memguard._guard import Guard  # layer: for the type only
@@ -34,7 +35,7 @@ class Level(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemorySample:
     """
     Memory at one moment, in bytes; None where nobody knows.
@@ -64,7 +65,7 @@ class MemorySample:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Health:
     """
     What the health endpoint says. `status` is pass, warn or fail.

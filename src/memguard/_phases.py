@@ -6,9 +6,10 @@ Does not decide anything; the order and the budget are in `_lifecycle`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final
+
+from memguard._records import record
 
 __all__ = (
     "CLOSED",
@@ -87,7 +88,7 @@ class Outcome(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ending:
     """
     The outcome of one close, with its reason and its cost.

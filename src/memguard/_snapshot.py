@@ -5,17 +5,17 @@ What a guard owns at one moment: frozen, for people and for metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from memguard._phases import State
+from memguard._records import record
 from memguard._sites import Site, call_site
 from memguard._tree import Branch, Node
 
 __all__ = ("GuardSnapshot", "KindSnapshot", "NodeSnapshot", "snapshot_of")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KindSnapshot:
     """
     The counters of one kind and name since the start of the process.
@@ -31,7 +31,7 @@ class KindSnapshot:
     oldest_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeSnapshot:
     """
     One live node: where it stands in the tree, since when, and who made it.
@@ -50,7 +50,7 @@ class NodeSnapshot:
         return call_site(self._site)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GuardSnapshot:
     """
     Everything a guard owns. Taking it costs some microseconds a node.

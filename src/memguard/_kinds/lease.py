@@ -7,12 +7,12 @@ The pool decides in generators; the lease performs the calls and the waits they 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from memguard._kinds.closers import running_loop
 from memguard._latch import Latch
+from memguard._records import record
 from memguard.errors import WouldBlockLoop
 
 __all__ = ("Call", "Lease", "Wait", "Waiter")
@@ -54,7 +54,7 @@ class Waiter:
         return await self._latch.await_(timeout)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """
     Call a function of the user; its result may be awaitable.
@@ -64,7 +64,7 @@ class Call:
     args: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wait:
     """
     Wait for a place in the line, in seconds.

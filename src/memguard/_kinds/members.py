@@ -7,10 +7,10 @@ Every method is called with the pool's lock held.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from memguard._kinds.lease import Waiter
+from memguard._records import record
 
 __all__ = ("MAKE", "Members", "PoolStats")
 
@@ -27,7 +27,7 @@ _COUNTED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PoolStats:
     """
     A pool at one moment. `size` counts members made and being made.

@@ -5,15 +5,16 @@ Pages: a part of a history, with the way to the part before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar, overload
+
+from memguard._records import record
 
 __all__ = ("Page",)
 
 _T_co = TypeVar("_T_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page(Sequence[_T_co], Generic[_T_co]):
     """
     Some consecutive entries, oldest first; `next` leads to the page of older ones.

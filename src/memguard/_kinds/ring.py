@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
@@ -19,6 +18,7 @@ from memguard._kinds.container import Container
 from memguard._kinds.drops import DropNotice, notice_of
 from memguard._kinds.page import Page
 from memguard._phases import Phase
+from memguard._records import record
 from memguard._registry import OTHER
 from memguard._sites import call_site
 from memguard._sizing import Estimator, sizeof
@@ -57,7 +57,7 @@ class _Gone(NamedTuple):
     refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RingInfo:
     """
     Figures of a ring at one moment.

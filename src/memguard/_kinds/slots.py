@@ -6,10 +6,10 @@ Neither takes a lock: whoever changes them holds the registry's; reading needs n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from memguard._kinds.callbacks import identity
+from memguard._records import record
 from memguard._sites import Site, call_site
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Slot:
         return tuple(one for one in same if one.target() is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SiteGrowth:
     """
     Listeners that one place in the code has added, and how many of them are left.

@@ -7,7 +7,6 @@ A timer never drifts, never piles up, and holds nothing once it is closed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +19,7 @@ from memguard._kinds.periods import (
     uniform,
 )
 from memguard._phases import CLOSING, Phase
+from memguard._records import record
 from memguard._tree import Branch
 from memguard.errors import ScopeClosed
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ("Timer", "TimerInfo")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimerInfo:
     """
     What a timer has done: calls begun, periods skipped, calls failed.

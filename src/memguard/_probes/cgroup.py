@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from memguard._probes.procfs import read_text
 from memguard._probes.readings import LimitReading, LimitSource
+from memguard._records import record
 
 __all__ = ("Configured", "LimitProbe", "effective_limit", "memory_limit")
 
@@ -28,7 +28,7 @@ Configured: TypeAlias = int | Literal["auto"] | None
 _NO_LIMIT: Final = 1 << 60
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Mount:
     """
     One mounted hierarchy: the group at its root, and where it is mounted.
@@ -39,7 +39,7 @@ class _Mount:
     version: Literal[1, 2]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Place:
     """
     The directory of the process's group, and that of the mount above which nobody sees.

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from memguard._probes.procfs import Stat, parse_stat, read_text
+from memguard._records import record
 
 __all__ = ("Child", "children")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Child:
     """
     One child process; `state` is the kernel's letter, Z for a zombie.

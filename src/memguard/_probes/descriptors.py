@@ -8,11 +8,11 @@ nothing may list on a hot path (P19). `count` is the light form.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from memguard._probes.procfs import held
 from memguard._probes.readings import Count
+from memguard._records import field, record
 
 __all__ = ("Descriptor", "DescriptorType", "count", "descriptors")
 
@@ -54,7 +54,7 @@ _SUFFIXES: Final = frozenset(
 _COUNTS_ITSELF: Final = (6, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Descriptor:
     """
     One open descriptor.

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from memguard._probes.descriptors import Descriptor, descriptors
+from memguard._records import record
 
 __all__ = ("FileEntry", "deleted_files", "temp_entries")
 
 _LIMIT: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileEntry:
     """
     One file below a directory: its path relative to that, its size in bytes.

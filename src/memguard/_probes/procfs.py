@@ -12,10 +12,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from memguard._probes.readings import Count, MemoryReading
+from memguard._records import record
 
 __all__ = ("ProcessProbe", "Stat", "held", "parse_stat", "read_text")
 
@@ -39,7 +39,7 @@ def read_text(path: str) -> str | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stat:
     """
     What one line of a stat file says; `started_s` is in seconds since boot.
@@ -75,7 +75,7 @@ def parse_stat(text: str | None) -> Stat | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Open:
     """
     An open statm file, and what it is, to notice when somebody closed it.

@@ -6,8 +6,9 @@ None means that nobody can tell, which is never the same as zero or as an empty 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from memguard._records import record
 
 __all__ = ("Count", "LimitReading", "LimitSource", "MemoryReading", "MemorySource")
 
@@ -16,7 +17,7 @@ MemorySource: TypeAlias = Literal["statm", "rusage-peak", "unavailable"]
 LimitSource: TypeAlias = Literal["cgroup", "rlimit", "config", "host", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryReading:
     """
     What the process uses, in bytes.
@@ -31,7 +32,7 @@ class MemoryReading:
     age_s: float | None = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LimitReading:
     """
     What the process may use, in bytes; None without a limit.
@@ -44,7 +45,7 @@ class LimitReading:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Count:
     """
     A number of things, and the place it was read from.

@@ -11,19 +11,19 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import dataclass
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
 
 from memguard._probes.procfs import read_text
+from memguard._records import record
 
 __all__ = ("PythonThread", "native_threads", "python_threads")
 
 _DEPTH: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PythonThread:
     """
     One thread that runs Python code.

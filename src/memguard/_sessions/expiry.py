@@ -7,12 +7,12 @@ Does not close or save anything; `Sessions` does what the verdicts say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
+from memguard._records import record
 from memguard._sessions.slots import Slot
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Verdict(Enum):
     EXPIRE = "expire"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Clocks:
     """
     The durations of one `Sessions`, in seconds; None means never.

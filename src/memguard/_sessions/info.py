@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memguard._records import record
 from memguard.typing import JSON
 
 __all__ = ("ExpiredSession", "SessionInfo", "SessionsStats")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionInfo:
     """
     One session at one moment.
@@ -31,7 +32,7 @@ class SessionInfo:
     expires_in_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionsStats:
     """
     All sessions of one container at one moment, and what became of earlier ones.

@@ -5,9 +5,10 @@ What a cache counts, and what it tells about itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import count
 from typing import Final
+
+from memguard._records import record
 
 __all__ = ("CAUSES", "CacheInfo", "Count")
 
@@ -33,7 +34,7 @@ class Count:
         return int(repr(self._count)[6:-1])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CacheInfo:
     """
     Figures of a cache at one moment.

@@ -5,10 +5,10 @@ The options of a cache, checked at the door.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from memguard._kinds.caps import byte_cap, count_cap, lifetime
+from memguard._records import fields_of, record
 from memguard._settings import parse_size
 
 __all__ = ("KEEP", "Listener", "Options", "Weigher", "checked")
@@ -22,7 +22,7 @@ KEEP: Final[Any] = object()
 _DEFAULT_ENTRIES: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """
     The options of a cache in one spelling: numbers, bytes and seconds.
@@ -45,7 +45,7 @@ class Options:
         Every option by its name; functions by their code, for a lambda is made anew
         each time somebody asks for the cache.
         """
-        return {name: _code_of(getattr(self, name)) for name in self.__slots__}
+        return {name: _code_of(getattr(self, name)) for name in fields_of(Options)}
 
 
 def checked(
