@@ -534,7 +534,7 @@ class TestRemoving:
         finally:
             gc.enable()
         assert 0 == bus.emit("line", 2)
-        assert () == scope.children()
+        assert [] == list(scope.children())
 
     def test_a_closed_owner(self, root: Root, bus: Emitter) -> None:
         """
@@ -591,7 +591,7 @@ class TestRemoving:
 
         gc.collect()
         assert alive() is None
-        assert () == scope.children()
+        assert [] == list(scope.children())
         tally = root.registry.tallies["listener"]["bus"]
         assert (2, 0) == (tally.created, tally.live)
         for verb in (bus.on, bus.once, bus.emit):
@@ -620,7 +620,7 @@ class TestRemoving:
             with pytest.raises(ScopeClosed, match="emitter 'bus' is closed"):
                 bus.on("line", print, owner=scope)
         assert 0 == bus.listening
-        assert () == scope.children()
+        assert [] == list(scope.children())
 
     def test_while_it_drains(self, bus: Emitter) -> None:
         """

@@ -126,7 +126,7 @@ class TestRunning:
 
         async def main() -> None:
             task = root.spawn(value())
-            assert (task,) == root.children()
+            assert [task] == list(root.children())
             assert not task.done()
             with pytest.raises(asyncio.InvalidStateError):
                 task.result()
@@ -150,7 +150,7 @@ class TestRunning:
 
         task = asyncio.run(main())
         assert task.closed
-        assert () == root.children()
+        assert [] == list(root.children())
         tally = root.registry.tallies["task"]["load"]
         assert (1, 0, {"closed": 1}) == (tally.created, tally.live, tally.released)
 
@@ -276,7 +276,7 @@ class TestRunning:
 
         asyncio.run(main())
         assert max(depths) <= 3
-        assert () == root.children()
+        assert [] == list(root.children())
 
 
 async def awaiting(task: Task) -> Any:
@@ -357,7 +357,7 @@ class TestRefusing:
             assert not task.cancel()
             with pytest.raises(ScopeClosed, match="is closed"):
                 await task
-            assert () == root.children()
+            assert [] == list(root.children())
 
         asyncio.run(main())
 
@@ -374,7 +374,7 @@ class TestRefusing:
 
         assert [("task", "RuntimeError")] == root.failed
         assert task.closed
-        assert () == root.children()
+        assert [] == list(root.children())
 
 
 class TestFailing:
@@ -395,7 +395,7 @@ class TestFailing:
         gc.collect()
         assert [("task", "KeyError")] == root.failed
         assert [] == [one for one in caplog.records if one.name == "asyncio"]
-        assert () == root.children()
+        assert [] == list(root.children())
 
     def test_somebody_awaits(self, root: Root) -> None:
         """
@@ -463,7 +463,7 @@ class TestEnding:
             task = root.spawn(forever())
             await asyncio.sleep(0)
             task.close()
-            assert (task,) == root.children()
+            assert [task] == list(root.children())
             with pytest.raises(asyncio.CancelledError):
                 await task
             await asyncio.sleep(0)
@@ -687,7 +687,7 @@ class TestEnding:
             await asyncio.sleep(0)
 
         asyncio.run(main())
-        assert () == root.children()
+        assert [] == list(root.children())
 
     @pytest.mark.stress
     def test_many_tasks(self, root: Root) -> None:
@@ -704,7 +704,7 @@ class TestEnding:
             await asyncio.gather(*tasks, return_exceptions=True)
 
         asyncio.run(main())
-        assert () == root.children()
+        assert [] == list(root.children())
         assert [] == root.failed
 
 

@@ -137,7 +137,7 @@ class TestSchedule:
 
         assert [60.0] == seen
         assert timer.closed
-        assert () == root.children()
+        assert [] == list(root.children())
         assert TimerInfo(1, 0, 0, None) == timer.info()
 
     def test_after_nothing(self, root: Root, clock: FakeClock) -> None:
@@ -524,7 +524,7 @@ class TestOptions:
         """
         with pytest.raises(ValueError, match=text):
             Timer(root, nothing, **options)
-        assert () == root.children()
+        assert [] == list(root.children())
 
     @pytest.mark.parametrize(
         ("fn", "options", "text"),
@@ -647,7 +647,7 @@ class TestEnd:
         clock.advance(10)
 
         assert 2 == timer.runs
-        assert () == root.children()
+        assert [] == list(root.children())
         tally = root.registry.tallies["timer"]["beat"]
         assert (1, 0) == (tally.created, tally.live)
 
@@ -872,11 +872,18 @@ class TestThreads:
             thread.join(SOON)
         real_root.registry.scheduler.stop(SOON)
 
-        assert () == real_root.children()
+        assert [] == list(real_root.children())
         tally = real_root.registry.tallies["timer"][""]
         assert (1200, 0) == (tally.created, tally.live)
         assert 0 == len(alive)
         assert {} == real_root.failures
+
+
+async def ended(awaitable: Any) -> None:
+    """
+    Awaits what is no coroutine.
+    """
+    await awaitable
 
 
 class AsyncCallable:
@@ -1163,6 +1170,28 @@ class TestLoop:
             await timer._drain()
             assert [True] == ended
             timer.close()
+
+        asyncio.run(main())
+
+    def test_drain_on_the_loop_is_bounded(
+        self, root: Root, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A call that goes on is given a moment; it can be cancelled then.
+        """
+        from memguard._kinds import running
+
+        monkeypatch.setattr(running, "_PATIENCE_S", 0.01)
+
+        async def main() -> None:
+            timer = root.timer(asyncio.Event().wait, every=1)
+            await clock.aadvance(1)
+            await asyncio.wait_for(ended(timer._drain()), SOON)
+            assert timer.drains
+            assert timer.claim()
+            await timer._release()
+            timer.settle()
+            assert not timer.drains
 
         asyncio.run(main())
 

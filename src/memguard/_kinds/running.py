@@ -8,7 +8,7 @@ A call that closes its own node is neither waited for nor interrupted.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import ref
 
 from memguard._kinds.callbacks import Call, Ended, thread_safely
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from memguard._registry import Registry
 
 __all__ = ("Running",)
+
+_PATIENCE_S: Final = 1.0
 
 
 class Running(Node):
@@ -90,6 +92,9 @@ class Running(Node):
     def _drain(self) -> Any:
         """
         No further calls; wait for those that run, but not for the one that asks.
+
+        A task gets a second, for it can be cancelled; a thread gets what the guard
+        allows, for it cannot.
         """
         self._halt()
         self._changed = changed = threading.Event()
@@ -98,7 +103,8 @@ class Running(Node):
         longest = self.registry.drain_s
         if self._is_async:
             tasks = [one.task for one in others]
-            return Ended((task for task in tasks if task is not None), longest)
+            patience = min(longest, _PATIENCE_S)
+            return Ended((task for task in tasks if task is not None), patience)
         for call in others:
             while call.thread and changed.wait(longest):
                 changed.clear()

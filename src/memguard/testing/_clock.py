@@ -1,35 +1,21 @@
 """
-What tests of applications, and of memguard itself, need: time and memory at will.
-
-A `FakeClock` moves only when it is told to, and runs on its way what is due. A
-`FakeProbe` says how much memory is used. Pass them to a guard:
-
-    clock, probe = FakeClock(), FakeProbe(rss="100MiB", limit="256MiB")
-    with Guard(clock=clock, probe=probe) as guard:
-        guard.timer(refresh, every="10m")
-        clock.advance("1h")
-        probe.rss = "250MiB"
+Time at will: a clock that stands still, and the scheduler that obeys it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from memguard._probes.readings import LimitReading, MemoryReading
-from memguard._settings import parse_duration, parse_size
+from memguard._settings import parse_duration
 
 if TYPE_CHECKING:
-    from memguard._events import Event
-    from memguard._probes.cgroup import Configured
-    from memguard._tree import Branch
-    from memguard.typing import Duration, Size
+    from memguard.typing import Duration
 
-__all__ = ("FakeClock", "FakeProbe", "capture_events")
+__all__ = ("FakeClock",)
 
 _SETTLE_ROUNDS: Final = 100
 _WAIT_S: Final = 5.0
@@ -210,83 +196,3 @@ async def _settle() -> None:
         ready = getattr(loop, "_ready", None)
         if (not ready and ready is not None) or (ready is None and done >= 20):
             return
-
-
-class FakeProbe:
-    """
-    Says how much memory the process uses, and may use, instead of asking the system.
-
-    Sizes are bytes or texts such as "64MiB"; both can be set at any time. *virtual*
-    follows *rss* unless it is given, *limit* None is no limit.
-    """
-
-    def __init__(
-        self,
-        rss: Size = "50MiB",
-        limit: Size | None = "256MiB",
-        *,
-        virtual: Size | None = None,
-    ) -> None:
-        self.rss = rss
-        self.limit_bytes = limit
-        self._virtual = None if virtual is None else parse_size(virtual, what="virtual")
-
-    @property
-    def rss(self) -> int:
-        """
-        Resident bytes that the next reading tells.
-        """
-        return self._rss
-
-    @rss.setter
-    def rss(self, size: Size) -> None:
-        self._rss = parse_size(size, what="rss")
-
-    @property
-    def limit_bytes(self) -> int | None:
-        """
-        The limit that the next reading tells.
-        """
-        return self._limit
-
-    @limit_bytes.setter
-    def limit_bytes(self, size: Size | None) -> None:
-        self._limit = None if size is None else parse_size(size, what="limit")
-
-    def memory(self) -> MemoryReading:
-        """
-        What the process would use now.
-        """
-        virtual = self._rss if self._virtual is None else self._virtual
-        return MemoryReading(self._rss, virtual, "statm")
-
-    def limit(self, configured: Configured = "auto") -> LimitReading:
-        """
-        The smaller of the fake's limit and the *configured* one, as a real probe does.
-        """
-        if configured is None:
-            return LimitReading(None, "none", "memory_limit is none")
-        limit = self._limit
-        if configured != "auto" and (limit is None or configured < limit):
-            return LimitReading(configured, "config", "memory_limit")
-        if limit is None:
-            return LimitReading(None, "none", "FakeProbe")
-        return LimitReading(limit, "cgroup", "FakeProbe")
-
-    def close(self) -> None:
-        """
-        Does nothing: there is nothing to give back.
-        """
-
-
-@contextmanager
-def capture_events(guard: Branch) -> Iterator[list[Event]]:
-    """
-    Collect what the guard reports inside the block, in a list.
-    """
-    events: list[Event] = []
-    unsubscribe = guard.registry.events.subscribe(events.append)
-    try:
-        yield events
-    finally:
-        unsubscribe()
