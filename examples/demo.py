@@ -79,7 +79,9 @@ def reports(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def verdict(name: str, found: list[dict[str, Any]], expected: int, tally: Tally) -> bool:
+def verdict(
+    name: str, found: list[dict[str, Any]], expected: int, tally: Tally
+) -> bool:
     clean = len(found) == expected and all(report["clean"] for report in found)
     failures = list(tally.failures)
     print(
@@ -92,66 +94,86 @@ def verdict(name: str, found: list[dict[str, Any]], expected: int, tally: Tally)
     return clean and not failures and tally.done > 0
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        web_port, chat_port = free_port(), free_port()
-        web_file, chat_file = folder / "web.jsonl", folder / "chat.jsonl"
-        print("memguard demo: a Flask service (gunicorn) and an asyncio service")
-        web = start(
-            [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"],
-            HERE / "flask_app",
-            CHAT_BIND=f"127.0.0.1:{web_port}",
+class Service:
+    """
+    One example: its process, its load, its counters and its reports.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.is_web = name == "flask_app"
+        self.port = free_port()
+        self.file = folder / f"{name}.jsonl"
+        self.process = start(
+            [sys.executable, *_COMMANDS[name]],
+            HERE / name,
+            CHAT_BIND=f"127.0.0.1:{self.port}",
             CHAT_DATABASE=str(folder / "chat.sqlite3"),
-            MEMGUARD_REPORT_FILE=str(web_file),
+            MEMGUARD_REPORT_FILE=str(self.file),
         )
-        chat = start(
-            [sys.executable, "chat.py"],
-            HERE / "asyncio_app",
-            CHAT_BIND=f"127.0.0.1:{chat_port}",
-            MEMGUARD_REPORT_FILE=str(chat_file),
+        self.load = (WebLoad if self.is_web else ChatLoad)(self.port, CLIENTS)
+
+    def stats(self) -> dict[str, Any]:
+        return get_json(self.port, "/stats") if self.is_web else chat_stats(self.port)
+
+    def health(self) -> str:
+        if not self.is_web:
+            return ""
+        health = get_json(self.port, "/healthz")
+        return (
+            f"  health: {health['status']}, level {health['level']}, {health['memory']}"
         )
+
+    def verdict(self) -> bool:
+        expected = 2 if self.is_web else 1  # gunicorn runs two workers
+        return verdict(self.name, reports(self.file), expected, self.load.finish())
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+_COMMANDS = {
+    "flask_app": ["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"],
+    "asyncio_app": ["chat.py"],
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - set(_COMMANDS)
+    if unknown:
+        print(f"no such example: {', '.join(sorted(unknown))}; there are", *_COMMANDS)
+        return 2
+    with tempfile.TemporaryDirectory() as scratch:
+        services = [Service(name, Path(scratch)) for name in names or _COMMANDS]
         try:
-            return run(web, chat, web_port, chat_port, web_file, chat_file)
+            return 0 if run(services) else 1
         finally:
-            for process in (web, chat):
-                if process.poll() is None:
-                    process.kill()
-                    process.wait(10)
+            for service in services:
+                service.end()
 
 
-def run(
-    web: subprocess.Popen[bytes],
-    chat: subprocess.Popen[bytes],
-    web_port: int,
-    chat_port: int,
-    web_file: Path,
-    chat_file: Path,
-) -> int:
-    wait_until_up(web_port)
-    wait_until_up(chat_port)
-    loads = WebLoad(web_port, CLIENTS), ChatLoad(chat_port, CLIENTS)
-    for load in loads:
-        load.start()
+def run(services: list[Service]) -> bool:
+    print("memguard demo:", " and ".join(service.name for service in services))
+    for service in services:
+        wait_until_up(service.port)
+        service.load.start()
     pause = threading.Event()
     for second in range(1, int(LOAD_S) + 1):
         pause.wait(1)
-        show("flask_app", second, loads[0].tally, get_json(web_port, "/stats"))
-        show("asyncio_app", second, loads[1].tally, chat_stats(chat_port))
-    health = get_json(web_port, "/healthz")
-    print(f"  health: {health['status']}, level {health['level']}, {health['memory']}")
-    print("SIGTERM to both, in mid-load")
-    took_web = stop(web, loads[0].tally)
-    took_chat = stop(chat, loads[1].tally)
-    tallies = [load.finish() for load in loads]
-    print(f"flask_app ended in {took_web:.2f} s, asyncio_app in {took_chat:.2f} s")
-    well = [
-        verdict("flask_app", reports(web_file), 2, tallies[0]),
-        verdict("asyncio_app", reports(chat_file), 1, tallies[1]),
-    ]
+        for service in services:
+            show(service.name, second, service.load.tally, service.stats())
+    for service in services:
+        print(service.health())
+    print("SIGTERM, in mid-load")
+    for service in services:
+        took = stop(service.process, service.load.tally)
+        print(f"{service.name} ended in {took:.2f} s")
+    well = [service.verdict() for service in services]
     print("all clean" if all(well) else "NOT clean: see above")
-    return 0 if all(well) else 1
+    return all(well)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,6 @@ def set_up(service: str) -> None:
     kind = os.environ.get("CHAT_TELEMETRY", "")
     if not kind:
         return
-    from memguard.integrations.otel import instrument
     from opentelemetry import metrics
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import (
@@ -26,6 +25,8 @@ def set_up(service: str) -> None:
         PeriodicExportingMetricReader,
     )
     from opentelemetry.sdk.resources import Resource
+
+    from memguard.integrations.otel import instrument
 
     exporter: MetricExporter
     if kind == "console":

@@ -8,6 +8,7 @@ your name, every other line goes to everybody. `/stats` and `/history` are answe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -31,13 +32,20 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     if not name:
         writer.close()
         return
+    with contextlib.suppress(ConnectionError):  # the peer may leave at any time
+        await talk(name, reader, writer)
+
+
+async def talk(
+    name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     async with chat.connect(name) as conn:  # a child of the user's session
         session = conn.session
         history = session.ring("messages", of=str, max_entries=20)
         session.data["visits"] = session.data.get("visits", 0) + 1
         conn.register(writer, close="close")
-        conn.timer(lambda: writer.write(b"ping\n"), every="10s", name="heartbeat")
-        conn.listen(rooms, "line", writer.write)
+        conn.timer(lambda: send(writer, b"ping\n"), every="10s", name="heartbeat")
+        conn.listen(rooms, "line", lambda line: send(writer, line))
         if session.data["visits"] == 1:
             # Belongs to the session: a reconnect finds it still running.
             session.spawn(welcome(name), name="welcome")
@@ -45,6 +53,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         async for raw in reader:
             await answer(raw, history, writer)
             await writer.drain()
+
+
+def send(writer: asyncio.StreamWriter, line: bytes) -> None:
+    if not writer.is_closing():
+        writer.write(line)
 
 
 async def answer(

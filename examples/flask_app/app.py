@@ -12,8 +12,9 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-import memguard
 from flask import Flask, Response, abort, request
+
+import memguard
 from memguard.integrations.flask import Memguard
 
 DATABASE = os.environ.get("CHAT_DATABASE", "chat.sqlite3")

@@ -15,7 +15,14 @@ worker_class = "gthread"
 threads = 4
 graceful_timeout = 30
 logconfig_dict = {
-    "loggers": {"memguard": {"level": "INFO", "handlers": ["error_console"]}},
+    "loggers": {
+        "memguard": {
+            "level": "INFO",
+            "handlers": ["error_console"],
+            "propagate": False,
+            "qualname": "memguard",
+        }
+    },
 }
 
 
