@@ -35,19 +35,21 @@ class Field:
     One field of a record: its default and how it takes part.
     """
 
-    __slots__ = ("compare", "default", "default_factory", "metadata", "repr")
+    __slots__ = ("compare", "default", "default_factory", "init", "metadata", "repr")
 
     def __init__(
         self,
         default: Any,
         default_factory: Callable[[], Any] | None,
         *,
-        repr: bool,
-        compare: bool,
-        metadata: Mapping[str, Any],
+        init: bool = True,
+        repr: bool = True,
+        compare: bool = True,
+        metadata: Mapping[str, Any] = {},
     ) -> None:
         self.default = default
         self.default_factory = default_factory
+        self.init = init
         self.repr = repr
         self.compare = compare
         self.metadata = metadata
@@ -57,16 +59,21 @@ def field(
     *,
     default: Any = _MISSING,
     default_factory: Callable[[], Any] | None = None,
-    init: bool = True,  # noqa: ARG001 - for type checkers; such a class has an __init__
+    init: bool = True,
     repr: bool = True,
     compare: bool = True,
     metadata: Mapping[str, Any] = {},
 ) -> Any:
     """
-    As `dataclasses.field`.
+    As `dataclasses.field`. One with `init=False` is set by an `__init__` of its class.
     """
     return Field(
-        default, default_factory, repr=repr, compare=compare, metadata=metadata
+        default,
+        default_factory,
+        init=init,
+        repr=repr,
+        compare=compare,
+        metadata=metadata,
     )
 
 
@@ -120,14 +127,15 @@ def changed(one: _T, **changes: Any) -> _T:
     """
     The same record with other values in some fields.
     """
-    given = {name: getattr(one, name) for name in fields_of(type(one))}
+    fields = fields_of(type(one))
+    given = {name: getattr(one, name) for name, row in fields.items() if row.init}
     return type(one)(**{**given, **changes})
 
 
 def _as_field(value: Any) -> Field:
     if isinstance(value, Field):
         return value
-    return Field(value, None, repr=True, compare=True, metadata={})
+    return Field(value, None)
 
 
 # -- making ----------------------------------------------------------------------------
@@ -254,7 +262,11 @@ class _Dataclass:
 
         rows = []
         for name, one in fields_of(owner).items():
-            options: dict[str, Any] = {"repr": one.repr, "compare": one.compare}
+            options: dict[str, Any] = {
+                "init": one.init,
+                "repr": one.repr,
+                "compare": one.compare,
+            }
             if one.default_factory is not None:
                 options["default_factory"] = one.default_factory
             elif one.default is not _MISSING:

@@ -4,8 +4,6 @@ What is told about sessions: frozen records without any user's value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from memguard._records import record
 from memguard.typing import JSON
 
@@ -53,7 +51,7 @@ class SessionsStats:
     ended: int
 
 
-@dataclass(frozen=True)
+@record
 class ExpiredSession:
     """
     What is left of an expired session, for `on_expire`: its id and its data.

@@ -4,10 +4,10 @@ The options of `sessions(...)`, each checked once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard._kinds.caps import byte_cap, count_cap, lifetime
+from memguard._records import record
 from memguard._sessions.codec import Codec, codec_of
 from memguard._sessions.expiry import Clocks
 from memguard._sessions.stores import Store, store_of
@@ -21,7 +21,7 @@ __all__ = ("Options", "checked_id")
 _LONGEST_ID: Final = 512
 
 
-@dataclass(frozen=True)
+@record
 class Options:
     """
     What one container of sessions was asked for. Sizes in bytes.

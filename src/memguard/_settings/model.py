@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memguard._records import field, record
 from memguard._settings.rules import conflicts
 from memguard._settings.sources import Collected, collect
 from memguard._settings.table import Field, SettingsKwargs, Values, fields_of
@@ -43,7 +43,7 @@ class Described(NamedTuple):
         return FIELDS[self.field].text(self.value)
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@record
 class Settings(Values):
     """
     All settings, from keywords over the defaults; `load` reads the other sources too.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
@@ -22,15 +21,17 @@ __all__ = ("Collected", "collect")
 _CONFIG: Final = PREFIX + "CONFIG"
 
 
-@dataclass(slots=True)
 class Collected:
     """
     What was given: values with their origins, what is wrong, what is odd.
     """
 
-    values: dict[str, tuple[Any, str]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    __slots__ = ("problems", "values", "warnings")
+
+    def __init__(self) -> None:
+        self.values: dict[str, tuple[Any, str]] = {}
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
 
     def offer(self, name: str, value: Any, origin: str) -> None:
         """

@@ -9,10 +9,11 @@ lists is all made from it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
+from memguard import _records
+from memguard._records import field, record
 from memguard._settings.parsers import (
     Parser,
     choice,
@@ -36,7 +37,7 @@ PREFIX = "MEMGUARD_"
 Unit = Literal["bytes", "seconds", "share", "count", "word", "flag", "names", "path"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """
     One row of the table.
@@ -76,7 +77,7 @@ def _row(default: Any, parse: Parser, unit: Unit, doc: str) -> Any:
     return field(default=default, metadata={"parse": parse, "unit": unit, "doc": doc})
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@record
 class Values:
     """
     The values of all settings, as memguard works with them.
@@ -216,13 +217,13 @@ def fields_of(values: type[Values]) -> tuple[Field, ...]:
     """
     return tuple(
         Field(
-            name=row.name,
+            name=name,
             parse=row.metadata["parse"],
             default=row.default,
             doc=row.metadata["doc"],
             unit=row.metadata["unit"],
         )
-        for row in fields(values)
+        for name, row in _records.fields_of(values).items()
         if row.metadata
     )
 
