@@ -122,6 +122,7 @@ _SHARED: Final = {
     "datetime.tzinfo",
     "logging.Filterer",
     "logging.Manager",
+    "memguard._node.Node",
     "memguard._registry.Registry",
     "memguard._tree.Node",
     "threading.Thread",
