@@ -7,10 +7,10 @@ A forked child gets a new one; whoever still holds the old one does nothing with
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from memguard._phases import CLOSING
+from memguard._records import changed
 from memguard._sessions.closing import Apart
 from memguard._sessions.codec import pack, unpack
 from memguard._sessions.expiry import Alarm
@@ -39,11 +39,13 @@ class Core:
     def __init__(self, sessions: Keeping, options: Options) -> None:
         self.sessions = sessions
         self.options = options
-        self.store: Store = options.store or MemoryStore()
+        # Not `or`: an empty store is false.
+        given = options.store
+        self.store: Store = MemoryStore() if given is None else given
         clocks = options.clocks
         if not self.store.persistent:
             # A copy of what is in memory, in memory, is safe from nothing.
-            clocks = replace(clocks, backup_every=None)
+            clocks = changed(clocks, backup_every=None)
         self.table = Table(
             clocks, max_live=options.max_live, max_bytes=options.max_bytes
         )

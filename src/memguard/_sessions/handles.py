@@ -8,10 +8,11 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from memguard._kinds.closers import running_loop
 from memguard._sessions.entering import connect, depart, enter, leave, unpin
 from memguard._sessions.steps import Refusal, arun, run
 from memguard._tree import Branch, current
-from memguard.errors import ScopeClosed
+from memguard.errors import ScopeClosed, WouldBlockLoop
 
 if TYPE_CHECKING:
     from memguard._sessions.connection import Connection
@@ -50,6 +51,14 @@ class _Block:
         self._core = core = self._sessions._in_use()
         return core
 
+    def _begin_waiting(self, refusal: Refusal) -> Core:
+        """
+        As `_begin`, where a store that takes its time must not stop a loop.
+        """
+        if self._sessions.core.keeps and running_loop() is not None:
+            raise WouldBlockLoop(*refusal)
+        return self._begin()
+
     def _make_current(self, scope: Branch) -> None:
         self._scope = scope
         self._token = current.set(scope)
@@ -81,7 +90,7 @@ class Opening(_Block):
         self._session: Session | None = None
 
     def __enter__(self) -> Session:
-        core = self._begin()
+        core = self._begin_waiting(_OPEN)
         try:
             session = run(enter(core, self._id), _OPEN)
         except BaseException:
@@ -144,7 +153,7 @@ class Connecting(_Block):
         self._connection: Connection | None = None
 
     def __enter__(self) -> Connection:
-        core = self._begin()
+        core = self._begin_waiting(_CONNECT)
         try:
             connection = connect(core, run(enter(core, self._id), _CONNECT))
         except BaseException:

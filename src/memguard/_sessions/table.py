@@ -267,7 +267,6 @@ class Table:
         self.asleep_bytes -= slot.asleep
         slot.asleep = 0
         slot.session = slot.connections = None
-        slot.ended = True
         self._drop(slot)
         return None if slot.busy is None else self._unclaim(slot)
 
