@@ -1,27 +1,39 @@
 """
 memguard gives everything that grows in a Python service an owner, a cap and an end.
 
-Importing does no work: no thread, no handler, no environment is read. The module's
-functions act on the default guard, which `install` (or a framework's integration)
-starts; used before that, they declare.
+Importing does no work: no thread, no handler, no environment is read, and the modules
+behind a name are loaded when the name is first used. The module's functions act on the
+default guard, which `install` (or a framework's integration) starts; used before that,
+they declare.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memguard._default import current, current_scope, default_guard, install
-from memguard._guard import Guard
-from memguard._health import Level
-from memguard._phases import Phase
-from memguard._settings import Settings
-from memguard._sizing import sizeof
-from memguard.typing import ManagedResource
-
 if TYPE_CHECKING:
+    from memguard import errors as errors, testing as testing, typing as typing
+    from memguard._default import current, current_scope, install
+    from memguard._guard import Guard
+    from memguard._health import Level
+    from memguard._kinds.cache import Cache
+    from memguard._kinds.emitter import Emitter, Listener
+    from memguard._kinds.pool import Pool
+    from memguard._kinds.ring import Ring
+    from memguard._kinds.task import Task
+    from memguard._kinds.timer import Timer
+    from memguard._lifecycle.report import ShutdownReport
+    from memguard._phases import Phase
+    from memguard._scope import Scope
+    from memguard._sessions import Connection, Session, Sessions
+    from memguard._settings import Settings
+    from memguard._sizing import sizeof
+    from memguard.typing import ManagedResource
+
     # What `__getattr__` returns below: methods of the default guard, with its types.
-    _typed: Guard
+    _typed = Guard()
     aenter = _typed.aenter
+    ashutdown = _typed.ashutdown
     audit = _typed.audit
     cache = _typed.cache
     cached = _typed.cached
@@ -32,24 +44,37 @@ if TYPE_CHECKING:
     on_shutdown = _typed.on_shutdown
     pool = _typed.pool
     register = _typed.register
+    release = _typed.release
     ring = _typed.ring
     scope = _typed.scope
     sessions = _typed.sessions
     shutdown = _typed.shutdown
-    ashutdown = _typed.ashutdown
     snapshot = _typed.snapshot
     spawn = _typed.spawn
+    subscribe = _typed.subscribe
     timer = _typed.timer
     watch = _typed.watch
 
 __version__: str
 
 __all__ = (
+    "Cache",
+    "Connection",
+    "Emitter",
     "Guard",
     "Level",
+    "Listener",
     "ManagedResource",
     "Phase",
+    "Pool",
+    "Ring",
+    "Scope",
+    "Session",
+    "Sessions",
     "Settings",
+    "ShutdownReport",
+    "Task",
+    "Timer",
     "aenter",
     "ashutdown",
     "audit",
@@ -65,6 +90,7 @@ __all__ = (
     "on_shutdown",
     "pool",
     "register",
+    "release",
     "ring",
     "scope",
     "sessions",
@@ -72,48 +98,63 @@ __all__ = (
     "sizeof",
     "snapshot",
     "spawn",
+    "subscribe",
     "timer",
     "watch",
 )
 
-_OF_DEFAULT_GUARD: Final = frozenset(
-    (
-        "aenter",
-        "ashutdown",
-        "audit",
-        "cache",
-        "cached",
-        "emitter",
-        "enter",
-        "health",
-        "listen",
-        "on_shutdown",
-        "pool",
-        "register",
-        "ring",
-        "scope",
-        "sessions",
-        "shutdown",
-        "snapshot",
-        "spawn",
-        "timer",
-        "watch",
-    )
-)
+#: Where each name that is loaded on first use is found.
+_PLACES: Final = {
+    "Cache": "_kinds.cache",
+    "Connection": "_sessions",
+    "Emitter": "_kinds.emitter",
+    "Guard": "_guard",
+    "Level": "_health",
+    "Listener": "_kinds.emitter",
+    "ManagedResource": "typing",
+    "Phase": "_phases",
+    "Pool": "_kinds.pool",
+    "Ring": "_kinds.ring",
+    "Scope": "_scope",
+    "Session": "_sessions",
+    "Sessions": "_sessions",
+    "Settings": "_settings",
+    "ShutdownReport": "_lifecycle.report",
+    "Task": "_kinds.task",
+    "Timer": "_kinds.timer",
+    "current": "_default",
+    "current_scope": "_default",
+    "install": "_default",
+    "sizeof": "_sizing",
+}
+_MODULES: Final = frozenset(("errors", "testing", "typing"))
+_OF_DEFAULT_GUARD: Final = frozenset(__all__) - _PLACES.keys()
 
 
 def __getattr__(name: str) -> Any:
     # Bound methods instead of wrappers: no extra frame on hot paths, and the types
-    # cannot drift from those of the guard.
+    # cannot drift from those of the guard. Looked up each time, because tests forget
+    # the default guard and get another one.
     if name in _OF_DEFAULT_GUARD:
+        from memguard._default import default_guard
+
         return getattr(default_guard(), name)
-    if name == "__version__":
+    from importlib import import_module
+
+    if name in _PLACES:
+        value = getattr(import_module(f"memguard.{_PLACES[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"memguard.{name}")
+    elif name == "__version__":
         from importlib.metadata import version
 
-        return version("memguard")
-    msg = f"module 'memguard' has no attribute {name!r}"
-    raise AttributeError(msg)
+        value = version("memguard")
+    else:
+        msg = f"module 'memguard' has no attribute {name!r}"
+        raise AttributeError(msg)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted((*__all__, "__version__"))
+    return sorted((*__all__, *_MODULES, "__version__"))
