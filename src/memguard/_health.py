@@ -9,7 +9,7 @@ memory here: `fail` is only said while the guard is shutting down.
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timezone
+import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -158,13 +158,21 @@ def health_of(guard: Guard) -> Health:
     status = "pass" if sample.level is Level.NORMAL else "warn"
     clock = guard.registry.clock
     started = guard.started_at
-    now = datetime.fromtimestamp(clock.time(), timezone.utc)
     return Health(
         status="fail" if draining else status,
         output="shutting down" if draining else "",
         uptime=0.0 if started is None else clock.monotonic() - started,
         memory=sample,
         active_sessions=guard.registry.live("session"),
-        timestamp=now.isoformat(timespec="milliseconds"),
+        timestamp=timestamp_of(clock.time()),
         level=str(sample.level),
     )
+
+
+def timestamp_of(seconds: float) -> str:
+    """
+    Seconds since 1970 as ISO 8601 in UTC, to the millisecond.
+    """
+    whole, thousandths = divmod(round(seconds * 1e6) // 1000, 1000)
+    date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{date}.{thousandths:03d}+00:00"

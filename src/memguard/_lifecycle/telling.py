@@ -7,7 +7,6 @@ so that all workers of a service may share it. A Kubernetes termination log work
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from typing import Final
@@ -29,6 +28,8 @@ def tell(report: ShutdownReport, path: str | None) -> None:
     _LOG.log(level, "%s", report)
     if path is None:
         return
+    import json
+
     line = json.dumps(report.to_dict()) + "\n"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
