@@ -15,7 +15,6 @@ from memguard._forks import tell_after_fork
 from memguard._health import Health, Level, MemorySample, health_of, sample_of
 from memguard._kinds.closers import running_loop
 from memguard._kinds.hook import ShutdownHook
-from memguard._kinds.pool import Pool
 from memguard._latch import Latch
 from memguard._lifecycle.audit import Auditor
 from memguard._lifecycle.control import Control
@@ -26,7 +25,6 @@ from memguard._probes.probe import SystemProbe
 from memguard._registry import Registry
 from memguard._scheduler import ThreadScheduler
 from memguard._scope import Scope
-from memguard._sessions import Sessions
 from memguard._settings import Settings, parse_duration
 from memguard._snapshot import GuardSnapshot, snapshot_of
 from memguard.errors import ScopeClosed
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from memguard._events import Hook
+    from memguard._kinds.pool import Pool
+    from memguard._sessions import Sessions
     from memguard._settings import SettingsKwargs
     from memguard.typing import Clock, Duration, Scheduler, Size
 
@@ -322,6 +322,8 @@ class Guard(Scope):
         """
         The sessions of that name, made on first call.
         """
+        from memguard._sessions import Sessions
+
         return self._get_or_create(
             Sessions(
                 self,
@@ -356,6 +358,8 @@ class Guard(Scope):
         """
         The pool of that name, made on first call.
         """
+        from memguard._kinds.pool import Pool
+
         return self._get_or_create(
             Pool(
                 self,
