@@ -29,6 +29,7 @@ __all__ = (
     "default_guard",
     "ensure_started",
     "install",
+    "prefork_ahead",
     "prefork_master",
 )
 
@@ -77,12 +78,13 @@ class _Process:
         self.framework: Mapping[str, Any] = {}
         # A prefork server loads the application in its master: declarations are fine
         # there; threads, signals and exit hooks belong to the workers. Known by its
-        # process id, so that no worker ever takes itself for it.
+        # process id, so that no worker ever takes itself for it; -1 while it is still
+        # to come (it may be a daemon, and then is forked once more).
         self.master_pid = 0
 
     @property
     def is_prefork_master(self) -> bool:
-        return self.master_pid == os.getpid()
+        return self.master_pid in (-1, os.getpid())
 
     def _after_fork_in_child(self) -> None:
         # Another thread of the parent may have held it.
@@ -232,6 +234,13 @@ def prefork_master(is_master: bool) -> None:
     Told by a server's hooks: this process forks workers, or has become one.
     """
     _process.master_pid = os.getpid() if is_master else 0
+
+
+def prefork_ahead() -> None:
+    """
+    Told while a prefork server reads its configuration: its master comes next.
+    """
+    _process.master_pid = -1
 
 
 def reset_default() -> None:
