@@ -38,6 +38,8 @@ __all__ = ("Inventory", "take_inventory")
 _OWN_THREADS: Final = "memguard"
 # Kernel objects that event loops and servers open for themselves.
 _LOOP_TYPES: Final = ("epoll", "eventfd", "anon")
+# libuv keeps one descriptor in reserve, for the day when there is no other left.
+_RESERVE: Final = "/dev/null"
 _POOLS: Final = ("asyncio_", "AnyIO worker thread")
 
 
@@ -119,7 +121,9 @@ def _descriptors(
         verdict = LEAKED if holder is not None else UNATTRIBUTED
         if one.type in _LOOP_TYPES and holder is None:
             verdict = HOST if _loop_runs() else UNATTRIBUTED
-        elif one.type == "socket" and _accepted_by_host(fd, doors):
+        elif (one.type == "socket" and _accepted_by_host(fd, doors)) or (
+            one.target == _RESERVE and holder is None and loaded("uvloop")
+        ):
             verdict = HOST
         kind = "socket" if one.type == "socket" else "fd"
         what = "" if holder is None else f"held by a {holder}"
