@@ -1,0 +1,67 @@
+"""
+What is observed at one moment: plain numbers and names, frozen.
+
+The readers of the table see nothing else. No record refers to anything of the
+application, so that a kept observation keeps nothing alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from memguard._health import MemorySample
+
+__all__ = ("CacheRow", "Observed", "ResourceRow")
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRow:
+    """
+    The counters of one kind and name; `oldest_s` is None when none lives.
+    """
+
+    kind: str
+    name: str
+    live: int
+    created: int
+    released: Mapping[str, int]
+    oldest_s: float | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRow:
+    """
+    The counters of one cache. None where it has no such limit, or does not weigh.
+    """
+
+    name: str
+    entries: int
+    max_entries: int | None
+    bytes_held: int | None
+    max_bytes: int | None
+    hits: int
+    misses: int
+    evictions: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """
+    Everything the metrics of one interval are made from; None where nobody knows.
+
+    `cpu_s` and `dropped` are memguard's own: CPU seconds spent on this, and how
+    often a figure could not be had.
+    """
+
+    memory: MemorySample | None = None
+    descriptors: int | None = None
+    threads: int | None = None
+    uptime_s: float | None = None
+    collector: tuple[Mapping[str, int], ...] = ()
+    resources: tuple[ResourceRow, ...] = ()
+    caches: tuple[CacheRow, ...] = ()
+    own_bytes: int | None = None
+    cpu_s: float = 0.0
+    dropped: int = 0
