@@ -1,0 +1,15 @@
+"""
+Exit codes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ("FINDING", "INTERRUPTED", "OK", "USAGE")
+
+OK: Final = 0
+FINDING: Final = 1
+USAGE: Final = 2
+#: What shells report for a program that Ctrl-C ended.
+INTERRUPTED: Final = 130
