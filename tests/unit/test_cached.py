@@ -786,18 +786,18 @@ def test_a_token_is_that_of_the_instance_that_lives() -> None:
         pass
 
     instances = Instances(lambda: None)
-    thing = Thing()
-    place, first = id(thing), instances.token(thing)
-    assert first is instances.token(thing)
-    del thing
-    others: list[Thing] = []
-    while not others or id(others[-1]) != place:
-        others.append(Thing())
-        assert len(others) < 10_000
-    assert first is not instances.token(others[-1])
-    assert [first] == instances.take_dead()
-    assert [] == instances.take_dead()
-    assert instances.token(others[-1]) is instances.token(others[-1])
+    old, new = Thing(), Thing()
+    first = instances.token(old)
+    assert first is instances.token(old)
+    stale = instances._refs.pop(id(old))
+    del old
+    # As if the new one lay where the old one was.
+    instances._refs[id(new)] = stale
+    stale.ident = id(new)
+    second = instances.token(new)
+    assert second is not first
+    assert ([first], []) == (instances.take_dead(), instances.take_dead())
+    assert second is instances.token(new)
 
 
 def test_a_long_life_with_many_calls_stays_small(root: Root) -> None:
