@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from memguard._kinds.caps import byte_cap, count_cap, lifetime
 from memguard._kinds.container import Container
@@ -34,27 +34,41 @@ _NODES: Final = 2_000  # bound of one exact size
 _FORMAT: Final = 1  # of `dump`
 
 
-class _Entry(NamedTuple):
-    seq: int
-    value: Any
-    bytes: int
-    at: float  # monotonic time of the append
+class _Entry:
+    """
+    One value with its sequence number, its bytes, and when it came (monotonic time).
+    """
+
+    __slots__ = ("at", "bytes", "seq", "value")
+
+    def __init__(self, seq: int, value: Any, size: int, at: float) -> None:
+        self.seq = seq
+        self.value = value
+        self.bytes = size
+        self.at = at
 
 
-_ENTRY_BYTES: Final = sys.getsizeof(_Entry(1, None, 1, 1.0)) + 3 * sys.getsizeof(
-    1 << 30
-)
-
-
-class _Gone(NamedTuple):
+class _Gone:
     """
     What a step took out. Its values are destroyed by whoever left the lock.
     """
 
-    entries: list[_Entry]
-    dropped: int = 0
-    unread: int = 0
-    refused: bool = False
+    __slots__ = ("dropped", "entries", "refused", "unread")
+
+    def __init__(
+        self, entries: list[_Entry], dropped: int, unread: int, *, refused: bool
+    ) -> None:
+        self.entries = entries
+        self.dropped = dropped
+        self.unread = unread
+        self.refused = refused
+
+
+_ENTRY_BYTES: Final = (
+    sys.getsizeof(_Entry(1, None, 1, 1.0))
+    + 2 * sys.getsizeof(1 << 30)
+    + sys.getsizeof(1.0)
+)
 
 
 @record
@@ -205,7 +219,7 @@ class Ring(Container, Generic[_T]):
         self._bytes += size
         dropped, unread = self._make_room(gone)
         self._watch_oldest()
-        return _Gone(gone, dropped, unread)
+        return _Gone(gone, dropped, unread, refused=False)
 
     def _make_room(self, gone: list[_Entry]) -> tuple[int, int]:
         entries, most, limit = self._entries, self.max_entries, self.max_bytes

@@ -15,7 +15,7 @@ from contextvars import ContextVar, Token
 from itertools import count
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from memguard._kinds.cache.buckets import matching
 from memguard._kinds.cache.store import Load
@@ -131,18 +131,28 @@ class _Leading:
         flight.latch.set()
 
 
-class Wanted(NamedTuple):
+class Wanted:
     """
     A value that is missing, and how to make it.
 
     `patience` is how long to wait for somebody else who makes it, in seconds.
     """
 
-    key: Any
-    hashed: int
-    compute: Callable[[], Any]
-    store: Callable[[Any], bool]
-    patience: float
+    __slots__ = ("compute", "hashed", "key", "patience", "store")
+
+    def __init__(
+        self,
+        key: Any,
+        hashed: int,
+        compute: Callable[[], Any],
+        store: Callable[[Any], bool],
+        patience: float,
+    ) -> None:
+        self.key = key
+        self.hashed = hashed
+        self.compute = compute
+        self.store = store
+        self.patience = patience
 
 
 def load(cache: Cache[Any, Any], wanted: Wanted) -> Any:
