@@ -14,6 +14,7 @@ from memguard._guard import Guard, active
 from memguard._process import exits
 from memguard._process.signals import Signals
 from memguard._settings import Settings
+from memguard._telemetry.auto import instrument_if_loaded
 from memguard._tree import Branch, current as _current_scope
 from memguard.errors import GuardConflict, SettingsConflict
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from memguard._settings import SettingsKwargs
+    from memguard._telemetry.instrumentation import Instrumentation
 
 __all__ = (
     "configure",
@@ -43,6 +45,7 @@ class _Installation:
         self.guard = guard
         self.settings = settings
         self._signals: Signals | None = None
+        self._metrics: Instrumentation | None = None
 
     def put_up(self, *, on_top: bool) -> None:
         if self._signals is None:
@@ -52,12 +55,17 @@ class _Installation:
         elif on_top and threading.current_thread() is threading.main_thread():
             self._signals.install()
         self.guard.start()
+        if self._metrics is None:
+            self._metrics = instrument_if_loaded(self.guard)
 
     def take_down(self) -> None:
         exits.forget_exit()
         if self._signals is not None:
             self._signals.uninstall()
             self._signals = None
+        metrics, self._metrics = self._metrics, None
+        if metrics is not None:
+            metrics.shutdown()
 
     def renew_in_child(self) -> None:
         if self._signals is not None:
