@@ -26,15 +26,19 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("_records",),
     ("errors", "typing", "_clock", "_events", "_phases", "_settings"),
-    ("_failures", "_sites", "_workers"),
+    ("_failures", "_sites", "_tally", "_workers"),
     ("_scheduler",),
     ("_probes",),
     ("_sizing",),
-    ("_registry", "_tree"),
+    ("_registry",),
+    ("_node",),
+    ("_tree",),
     ("_kinds",),
     ("_adopt",),
     ("_lifecycle",),
     ("_leaves",),
+    ("_registering",),
+    ("_closing",),
     ("_scope",),
     ("_sessions",),
     ("_pressure", "_leaks"),
@@ -47,7 +51,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # Within one row: (importer, imported), nothing else; "*" is any unit of that row.
 NEIGHBOURS = {
     ("*", "errors"),
-    ("_tree", "_registry"),  # a node is counted by its registry, never the reverse
     ("*", "__init__"),  # what stands on top may use the public face
     ("__main__", "_cli"),
     ("pytest_plugin", "testing"),

@@ -19,8 +19,8 @@ from weakref import WeakSet
 
 from memguard._events import Collected, Events
 from memguard._failures import Failures
-from memguard._phases import PLAIN, Ending
 from memguard._sites import Sites, call_site
+from memguard._tally import Tally, reading
 from memguard.errors import MemguardResourceWarning
 
 if TYPE_CHECKING:
@@ -48,49 +48,14 @@ def live_registries() -> list[Registry]:
     return [one for one in _registries if not one.detached]
 
 
-class Tally:
-    """
-    How many of one kind and name were made, and how they ended.
-    """
-
-    __slots__ = ("_other", "closed", "created", "live")
-
-    def __init__(self) -> None:
-        self.created = 0
-        self.live = 0
-        self.closed = 0
-        self._other: dict[str, int] = {}
-
-    def ended(self, ending: Ending) -> None:
-        """
-        Count one ending. The caller holds the registry's lock.
-        """
-        self.live -= 1
-        if ending is PLAIN:
-            self.closed += 1
-        else:
-            outcome = ending.outcome.value
-            self._other[outcome] = self._other.get(outcome, 0) + 1
-
-    @property
-    def released(self) -> dict[str, int]:
-        """
-        How many ended, by outcome.
-        """
-        released = dict(self._other)
-        closed = released.get("closed", 0) + self.closed
-        if closed:
-            released["closed"] = closed
-        return released
-
-
 class Registry:
     """
     Clock, lock, counters and queues of one guard.
 
-    `lock` is re-entrant, because a collection inside a locked section may run a
-    destructor that closes something. It is held for a few dictionary operations
-    only, and never while foreign code is called.
+    `lock` is for the tree's names and for states that hang together; making and
+    closing do without it. It is re-entrant, because a collection inside a locked
+    section may run a destructor that closes something. It is held for a few
+    dictionary operations only, and never while foreign code is called.
     """
 
     __slots__ = (
@@ -105,6 +70,7 @@ class Registry:
         "lock",
         "loop",
         "next_seq",
+        "now",
         "objects",
         "pid",
         "running",
@@ -112,6 +78,7 @@ class Registry:
         "sites",
         "tallies",
         "tasks",
+        "unnamed",
         "work",
     )
 
@@ -124,6 +91,7 @@ class Registry:
         strict: bool = False,
     ) -> None:
         self.clock = clock
+        self.now = clock.monotonic
         self.scheduler = scheduler
         self.lock = threading.RLock()
         self.pid = os.getpid()
@@ -131,9 +99,11 @@ class Registry:
         self.next_seq = count(1).__next__
         self.sites = Sites(site_level)
         self.tallies: dict[str, dict[str, Tally]] = {}
+        # Those of them without a name, by kind: what is registered mostly has none.
+        self.unnamed: dict[str, Tally] = {}
         self.work: dict[str, count[int]] = {}
-        # Registered objects by identity, for `uses` and `release`: numbers and nodes,
-        # never the objects.
+        # Nodes of the objects that memguard was told to keep, by identity, for `uses`
+        # and `release`. The others are found through their weak references.
         self.objects: dict[int, Node] = {}
         # Weakref callbacks append here and do nothing else: they may run inside any
         # locked section, in any thread, in the middle of a collection.
@@ -155,25 +125,36 @@ class Registry:
     def tally(self, kind: str, name: str) -> Tally:
         """
         The counters of one kind and name; names beyond the bound share one.
-
-        The caller holds `lock`.
         """
+        if not name:
+            found = self.unnamed.get(kind)
+            if found is not None:
+                return found
         names = self.tallies.get(kind)
         if names is None:
-            names = self.tallies[kind] = {}
+            names = self.tallies.setdefault(kind, {})
         found = names.get(name)
         if found is None:
-            if len(names) >= _NAMES_A_KIND:
+            if name and len(names) >= _NAMES_A_KIND:
                 name = OTHER
             found = names.setdefault(name, Tally())
+            if not name:
+                self.unnamed[kind] = found
         return found
 
     def live(self, kind: str) -> int:
         """
         How many of one kind live now.
         """
-        with self.lock:
-            return sum(one.live for one in self.tallies.get(kind, {}).values())
+        tallies = list(self.tallies.get(kind, {}).values())
+        return sum(one.live for one in tallies)
+
+    def forget(self, number: int, node: Node) -> None:
+        """
+        The object of that identity, which *node* kept, is kept no longer.
+        """
+        if self.objects.get(number) is node:
+            self.objects.pop(number, None)
 
     def work_counter(self, name: str) -> tuple[str, count[int]]:
         """
@@ -187,12 +168,7 @@ class Registry:
         """
         Units of work begun so far, by bounded name.
         """
-        # An itertools counter tells its next value only in its repr or its copy;
-        # its pickle form is deprecated, its repr is documented.
-        return {
-            name: int(repr(counter)[6:-1]) - 1
-            for name, counter in list(self.work.items())
-        }
+        return {name: reading(counter) - 1 for name, counter in list(self.work.items())}
 
     def expect(self, expected: Any) -> None:
         """
@@ -226,17 +202,25 @@ class Registry:
             except IndexError:
                 return settled
             settled += 1
-            site = node.site
-            if not node.collected_unclosed() or self.detached:
-                continue
-            label = node.label
-            self.events.emit(Collected(node.kind, label, call_site(site)))
-            text = (
-                f"{node.kind} {label} was collected before it was closed; it was made"
-                f" at {call_site(site)}. Close it through its scope, or tell its scope"
-                " with release() that you closed it."
-            )
-            self._warn(text, site)
+            if node.collected_unclosed():
+                self.tell_collected(node)
+
+    def tell_collected(self, node: Node) -> None:
+        """
+        Warn that the object of *node* was collected before it was closed.
+        """
+        if self.detached:
+            return
+        site = node.site
+        label = node.label
+        place = call_site(site)
+        self.events.emit(Collected(node.kind, label, place))
+        text = (
+            f"{node.kind} {label} was collected before it was closed; it was made at"
+            f" {place}. Close it through its scope, or tell its scope with release()"
+            " that you closed it."
+        )
+        self._warn(text, site)
 
     def _warn(self, text: str, site: Any) -> None:
         filename, line = ("unknown", 0) if site is None else (site.filename, site.line)

@@ -4,7 +4,8 @@ Creation sites: where in the application something was made.
 One frame costs about 0.2 µs and is always taken (unless the level is `off`);
 the whole stack is taken for one registration in 128 (`sampled`, the sampling
 rate of Netty's leak detector) or for each (`full`). A site keeps a code object
-alive, never a frame and so never a local variable.
+alive, never a frame and so never a local variable. Until somebody reads it, it is
+a bare pair of code and offset, which costs a third of an object.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import os
 import sys
 from itertools import count
 from types import CodeType, FrameType
-from typing import Final
+from typing import Final, TypeAlias
 
-__all__ = ("Site", "Sites", "call_site")
+__all__ = ("RawSite", "Site", "Sites", "call_site", "outside")
 
 _PACKAGE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _STACK_DEPTH: Final = 12
 _SAMPLE_MASK: Final = 127
+
+#: Files that are known not to be memguard's: looking one up costs a tenth of
+#: comparing its path. Never more than a few thousand.
+outside: Final[set[str]] = set()
+_OUTSIDE_KEPT: Final = 4096
 
 
 class Site:
@@ -55,34 +61,65 @@ class Site:
         return _place(self._code, self._lasti)
 
 
+#: A site as it is stored: made into a Site when it is read.
+RawSite: TypeAlias = Site | tuple[CodeType, int] | None
+
+
 class Sites:
     """
     Takes creation sites at one level: off, sampled or full.
     """
 
-    __slots__ = ("_next", "level")
+    __slots__ = ("_level", "_next", "mask")
 
     def __init__(self, level: str = "sampled") -> None:
-        self.level = level
         self._next = count(1).__next__
+        self.level = level
 
-    def here(self, depth: int = 2) -> Site | None:
+    @property
+    def level(self) -> str:
+        """
+        How much is taken.
+        """
+        return self._level
+
+    @level.setter
+    def level(self, level: str) -> None:
+        self._level = level
+        #: A caller with a number of which no bit is in the mask has to `take`; any
+        #: other may store the pair of code and offset itself.
+        self.mask = _SAMPLE_MASK if level == "sampled" else 0
+
+    def here(self, depth: int = 2) -> RawSite:
         """
         The nearest caller outside memguard, or None when the level is off.
 
         *depth* is how many frames are memguard's for certain: a hint for speed.
         """
-        level = self.level
+        return self.take(sys._getframe(depth), self._next())
+
+    def take(self, frame: FrameType | None, number: int) -> RawSite:
+        """
+        The site of the first frame from *frame* outwards that is not memguard's.
+        """
+        level = self._level
         if level == "off":
             return None
-        frame: FrameType | None = sys._getframe(depth)
-        while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        while frame is not None:
+            filename = frame.f_code.co_filename
+            if filename in outside:
+                break
+            if not filename.startswith(_PACKAGE):
+                if len(outside) >= _OUTSIDE_KEPT:
+                    outside.clear()
+                outside.add(filename)
+                break
             frame = frame.f_back
         if frame is None:
             return None
-        if level == "full" or not self._next() & _SAMPLE_MASK:
+        if level == "full" or not number & _SAMPLE_MASK:
             return Site(frame.f_code, frame.f_lasti, _callers(frame))
-        return Site(frame.f_code, frame.f_lasti)
+        return (frame.f_code, frame.f_lasti)
 
 
 def call_site(site: Site | None) -> str:

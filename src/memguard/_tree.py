@@ -1,231 +1,35 @@
 """
-The tree: nodes that have an owner and an end, and branches that own nodes.
+The tree: branches, which own nodes.
 
-A node closes exactly once: whoever moves it to CLOSING under the registry's lock
-owns the close. Does not know phases' order, budgets or drivers; a leaf closes
-itself here, a whole branch is closed by `_lifecycle`.
+Does not know phases' order, budgets or drivers; a leaf closes itself, a whole branch
+is closed by `_lifecycle`. Owning takes no lock. Whoever adds a child looks afterwards
+whether the branch has ended meanwhile, and whoever ends a branch looks for children
+after it has said so: one of the two sees the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from memguard._phases import (
-    CLOSED,
-    CLOSING,
-    DRAINING,
-    OPEN,
-    PLAIN,
-    Ending,
-    Outcome,
-    Phase,
-    State,
-)
-from memguard._registry import Registry, Tally
-from memguard._sites import Site, call_site
+from memguard._node import COLLECTED, Gone, Node
+from memguard._phases import CLOSED, DRAINING, PLAIN, Ending, Phase
+from memguard._sites import call_site
 from memguard.errors import ScopeClosed, SpecConflict
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-__all__ = ("Branch", "Node", "conflict", "current", "effective_phase")
+__all__ = (
+    "COLLECTED",
+    "Branch",
+    "Gone",
+    "Node",
+    "conflict",
+    "current",
+    "effective_phase",
+)
 
 #: The innermost scope that was entered in this context.
 current: ContextVar[Branch | None] = ContextVar("memguard_scope", default=None)
-
-
-class Node:
-    """
-    Something with an owner, a name, a state and an end.
-
-    Subclasses implement `_release`, which frees what they hold and runs exactly
-    once, with no lock held; it may return an awaitable. They may set `drains` and
-    implement `_drain` (finish what is in hand, before the close), and set `forces`
-    and implement `_force` (end at once, whatever happens; must not wait).
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "born",
-        "declared",
-        "ending",
-        "name",
-        "owner",
-        "registry",
-        "seq",
-        "site",
-        "state",
-        "tally",
-    )
-
-    kind: ClassVar[str] = "node"
-    drains: ClassVar[bool] = False
-    forces: ClassVar[bool] = False
-    # True where closing has to await something: then a loop that runs in this thread
-    # must be left free.
-    awaits: bool = False
-
-    # What the shutdown plan reads; a node that lets callers choose overrides them
-    # with slots.
-    phase: Phase = Phase.WORK
-    timeout: float | None = None  # seconds; None is the default of the plan
-    affinity: str = "any"
-    uses: tuple[Any, ...] = ()
-
-    def __init__(self, owner: Branch, name: str | None) -> None:
-        self.owner: Branch | None = owner
-        self.registry: Registry = owner.registry
-        self.name = name
-        self.state: int = OPEN
-        self.site: Site | None = None
-        self.ending: Ending | None = None
-        self.seq = 0
-        self.born = 0.0
-        self.tally: Tally | None = None
-        # Made on a guard that was not started: shutdown disarms it, start arms it.
-        self.declared = False
-
-    # -- joining and leaving the tree ------------------------------------------------
-
-    def attach(self) -> Self:
-        """
-        Enter the owner; raises ScopeClosed when it takes nothing any more.
-        """
-        registry = self.registry
-        if registry.collected:
-            registry.settle_collected()
-        with registry.lock:
-            self._join()
-        return self
-
-    def _join(self) -> None:
-        registry = self.registry
-        owner = self.owner
-        if owner is None:
-            raise ScopeClosed(self._ended_text())
-        if self.site is None:
-            self.site = registry.sites.here(3)
-        self.seq = registry.next_seq()
-        self.born = registry.clock.monotonic()
-        owner.take(self)
-
-    def claim(self) -> bool:
-        """
-        True for exactly one caller: the one who may now close the node.
-        """
-        with self.registry.lock:
-            if self.state >= CLOSING:
-                return False
-            self.state = CLOSING
-        return True
-
-    def settle(self, ending: Ending = PLAIN) -> None:
-        """
-        Record how the claimed close ended, and leave the tree.
-        """
-        registry = self.registry
-        with registry.lock:
-            self.state = CLOSED
-            self.ending = ending
-            owner = self.owner
-            self.owner = None
-            if owner is not None and self.seq:
-                owner.drop(self, ending)
-
-    # -- closing -----------------------------------------------------------------------
-
-    def close(self) -> None:
-        """
-        End this leaf now. Closing twice does nothing; a foreign fork's leaf is left.
-
-        What `_release` raises reaches the caller, after the leaf has left the tree.
-        """
-        if self.registry.detached or not self.claim():
-            return
-        try:
-            self._release()
-        except BaseException as error:
-            self.settle(Ending(Outcome.UNCLOSABLE, type(error).__qualname__))
-            raise
-        self.settle()
-
-    def _release(self) -> Any:
-        """
-        Free what the node holds.
-        """
-
-    def _drain(self) -> Any:
-        """
-        Finish what is in hand; only called where `drains` is set.
-        """
-
-    def _force(self) -> None:
-        """
-        End at once; only called where `forces` is set.
-        """
-
-    def _arm(self) -> None:
-        """
-        Begin to work: called without a lock, when the guard starts or is running.
-        """
-
-    def _disarm(self) -> Any:
-        """
-        Stop, and let go of what came since `_arm`; a declared node is armed again.
-        """
-
-    def _after_fork(self, registry: Registry) -> None:
-        """
-        Become part of the child's fresh registry: new locks, nothing of the parent.
-        """
-        self.registry = registry
-
-    # -- reading -----------------------------------------------------------------------
-
-    def memory_bytes(self) -> int | None:
-        """
-        Bytes held now, or None where nobody knows.
-        """
-        return None
-
-    def collected_unclosed(self) -> bool:
-        """
-        Called after the object behind the node was collected; True if a fault.
-        """
-        return False
-
-    @property
-    def label(self) -> str:
-        """
-        The name for people.
-        """
-        return self.name or "(unnamed)"
-
-    @property
-    def closed(self) -> bool:
-        return self.state == CLOSED
-
-    @property
-    def path(self) -> str:
-        """
-        Names from the root down, joined by `/`.
-        """
-        owner = self.owner
-        return self.label if owner is None else f"{owner.path}/{self.label}"
-
-    def _ended_text(self) -> str:
-        state = State(self.state).name.lower()
-        whole = "" if not self.registry.detached else " inherited through a fork and is"
-        return (
-            f"{self.kind} {self.label!r}{whole or ' is'} {state}, so it takes nothing"
-            " new; make things in a scope that is open"
-        )
-
-    def __repr__(self) -> str:
-        state = State(self.state).name.lower()
-        return f"<{type(self).__name__} {self.label!r} {state}>"
 
 
 class Branch(Node):
@@ -236,48 +40,95 @@ class Branch(Node):
     something. Children are kept in the order in which they came.
     """
 
-    __slots__ = ("_children", "_named")
+    __slots__ = ("_children", "_mixed", "_named")
 
     kind: ClassVar[str] = "scope"
+    # True while work goes on in it that needs what it owns: it is then drained before
+    # any of that is closed, and not only before its own close.
+    in_hand: bool = False
 
     def __init__(self, owner: Branch, name: str | None) -> None:
         super().__init__(owner, name)
         self._children: dict[Node, None] | None = None
         self._named: dict[tuple[str, str], Node] | None = None
+        # True once it has owned anything that is not `plain`.
+        self._mixed = False
 
     def take(self, node: Node) -> None:
         """
-        Own *node*. The caller holds the registry's lock.
+        Own *node*; raises ScopeClosed when this branch has ended.
         """
         registry = self.registry
         if self.state > DRAINING or registry.detached:
             raise ScopeClosed(self._ended_text())
         children = self._children
         if children is None:
-            self._enter_tree()
-            children = self._children = {}
-        children[node] = None
+            children = self._enter_tree()
+        if not node.plain:
+            self._mixed = True
         node.tally = tally = registry.tally(node.kind, node.name or "")
-        tally.created += 1
-        tally.live += 1
+        tally.made()
+        children[node] = None
+        if self.state > DRAINING:
+            self._refuse(node, children)
+
+    def _refuse(self, node: Node, children: dict[Node, None]) -> None:
+        """
+        This branch ended while *node* came in. Whoever has the claim closes it.
+        """
+        if node.claim():
+            if children.pop(node, self) is not self and node.tally is not None:
+                node.tally.ended(PLAIN)
+            node.state = CLOSED
+            node.owner = None
+            raise ScopeClosed(self._ended_text())
 
     def drop(self, node: Node, ending: Ending) -> None:
         """
-        Own *node* no longer. The caller holds the registry's lock.
+        Own *node* no longer.
         """
-        if self._children is not None and self._children.pop(node, self) is not self:
+        children = self._children
+        if children is None:
+            self._drop_late(node, ending)
+        elif children.pop(node, self) is not self:
             if node.tally is not None:
                 node.tally.ended(ending)
-            named = self._named
-            if named:
-                key = (node.kind, node.name or "")
-                if named.get(key) is node:
-                    del named[key]
+            if self._named:
+                self._drop_name(node)
 
-    def _enter_tree(self) -> None:
-        # Not for the root, nor for one that entered before and was emptied since.
-        if not self.seq and self.owner is not None:
-            self._join()
+    def _drop_late(self, node: Node, ending: Ending) -> None:
+        """
+        For a child whose close somebody else had in hand when this branch ended.
+        """
+        with self.registry.lock:
+            tally, node.tally = node.tally, None
+        if tally is not None:
+            tally.ended(ending)
+
+    def _drop_name(self, node: Node) -> None:
+        key = (node.kind, node.name or "")
+        with self.registry.lock:
+            named = self._named
+            if named is not None and named.get(key) is node:
+                del named[key]
+
+    def _enter_tree(self) -> dict[Node, None]:
+        """
+        For the first child: a place for it, and for this branch one in its owner.
+        """
+        with self.registry.lock:
+            children = self._children
+            if children is None:
+                # Not for the root, nor for one that entered before.
+                if not self.seq and self.owner is not None:
+                    self._join()
+                children = self._children = {}
+                if self.state > DRAINING:
+                    # Left by somebody who saw nothing to close.
+                    self._children = None
+                    self.settle()
+                    raise ScopeClosed(self._ended_text())
+        return children
 
     # -- names -------------------------------------------------------------------------
 
@@ -322,12 +173,13 @@ class Branch(Node):
 
     # -- reading -----------------------------------------------------------------------
 
-    def children(self) -> tuple[Node, ...]:
+    def children(self) -> list[Node]:
         """
         What this branch owns now, oldest first.
         """
-        with self.registry.lock:
-            return tuple(self._children or ())
+        # A list: it is filled in one step, without allocating on the way, so no
+        # collection can run a destructor that changes the dictionary meanwhile.
+        return list(self._children or ())
 
     def walk(self) -> Iterator[Node]:
         """

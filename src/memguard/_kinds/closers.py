@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import ref
 
 from memguard._phases import Phase
 from memguard.typing import Affinity
 
-__all__ = ("TypeInfo", "info_of", "is_coroutine", "running_loop")
+__all__ = ("TypeInfo", "checked_close", "info_of", "is_coroutine", "running_loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,9 @@ class TypeInfo:
     What memguard knows of a type.
 
     `close` is a method's name, a function of the object, or None where there is
-    nothing to close. `force` ends it without waiting.
+    nothing to close. `force` ends it without waiting. The last three are filled in
+    for each type: its name, whether a scope may close it without further ado, and
+    whether it tells its bytes.
     """
 
     kind: str
@@ -35,6 +37,9 @@ class TypeInfo:
     affinity: Affinity = "any"
     force: Callable[[Any], Any] | None = None
     closed: Callable[[Any], bool] | None = None
+    type_name: str = ""
+    plain: bool = False
+    tells_memory: bool = False
 
 
 _METHODS: Final = (
@@ -158,24 +163,40 @@ _TABLE: Final[dict[str, TypeInfo]] = {
 
 # Keyed by the identity of the type, so that looking up costs one dictionary read
 # and a class that an application makes at run time is not kept alive.
-_known: dict[int, tuple[ref[type], TypeInfo]] = {}
+_known: Final[dict[int, TypeInfo]] = {}
+_forgetful: Final[dict[int, ref[type]]] = {}
 
 
 def info_of(obj: object) -> TypeInfo:
     """
     What is known of the type of *obj*. Runs no user code but reads its class.
     """
-    kind = type(obj)
-    known = _known.get(id(kind))
-    if known is not None and known[0]() is kind:
-        return known[1]
-    info = _look_up(kind)
+    # An entry goes before its type is freed, so the number cannot be another's.
+    known = _known.get(id(type(obj)))
+    return _learn(type(obj)) if known is None else known
+
+
+def _learn(kind: type) -> TypeInfo:
+    found = _look_up(kind)
+    info = replace(
+        found,
+        type_name=kind.__qualname__,
+        plain=found.affinity == "any"
+        and found.phase.rank >= Phase.CLIENTS.rank
+        and not (
+            isinstance(found.close, str)
+            and is_coroutine(getattr(kind, found.close, None))
+        ),
+        tells_memory=hasattr(kind, "memory_bytes"),
+    )
     key = id(kind)
 
     def forget(_: ref[type], key: int = key) -> None:
         _known.pop(key, None)
+        _forgetful.pop(key, None)
 
-    _known[key] = (ref(kind, forget), info)
+    _forgetful[key] = ref(kind, forget)
+    _known[key] = info
     return info
 
 
@@ -197,6 +218,36 @@ def _look_up(kind: type) -> TypeInfo:
 
 def _force_close(obj: Any) -> Any:
     return obj.force_close()
+
+
+def checked_close(
+    obj: Any, close: str | Callable[..., Any]
+) -> str | Callable[[Any], Any]:
+    """
+    The way a caller wants *obj* closed; raises where that cannot be.
+    """
+    if isinstance(close, str):
+        if not callable(getattr(obj, close, None)):
+            msg = (
+                f"a {type(obj).__qualname__} has no method {close!r} to close it with;"
+                " name another one, or pass a callable that takes the object"
+            )
+            raise ValueError(msg)  # noqa: TRY004 - the type is right, the name is not
+        return str(close)
+    if not callable(close):
+        msg = (
+            "close must be a method's name or a callable that takes the object, not a"
+            f" {type(close).__qualname__}"
+        )
+        raise TypeError(msg)
+    if getattr(close, "__self__", None) is obj:
+        # A bound method of the object itself would keep the object alive for ever.
+        name = close.__name__
+        if getattr(type(obj), name, None) is getattr(close, "__func__", None):
+            return name
+        function = getattr(close, "__func__", None)
+        return name if function is None else function
+    return close
 
 
 def is_coroutine(function: Any) -> bool:

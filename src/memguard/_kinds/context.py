@@ -27,6 +27,8 @@ class Entered(Node):
 
     kind: ClassVar[str] = "context"
     phase = Phase.CLIENTS
+    # A task group or a cancel scope refuses to be left by another task.
+    same_task: ClassVar[bool] = True
 
     def __init__(
         self,

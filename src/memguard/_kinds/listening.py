@@ -169,19 +169,18 @@ class Listening(Running):
 
     def take(self, node: Node) -> None:
         """
-        Count a listener that no scope owns. The caller holds the registry's lock.
+        Count a listener that no scope owns.
         """
         self._refuse_if_ended()
         self._count(node)
 
     def _count(self, node: Node) -> None:
         node.tally = tally = self.registry.tally(node.kind, node.name or "")
-        tally.created += 1
-        tally.live += 1
+        tally.made()
 
     def drop(self, node: Node, ending: Ending) -> None:
         """
-        Count the end of one. The caller holds the registry's lock.
+        Count the end of one.
         """
         if node.tally is not None:
             node.tally.ended(ending)

@@ -7,39 +7,20 @@ that is collected before its resource was closed is a ResourceWarning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from threading import get_ident
-from typing import TYPE_CHECKING, Any
-from weakref import ref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+from weakref import getweakrefs, ref
 
-from memguard._kinds.closers import TypeInfo, info_of, is_coroutine, running_loop
-from memguard._kinds.ordering import phase_before, refuse_cycle, to_phase
-from memguard._phases import CLOSING, OPEN, PLAIN, Ending, Outcome, Phase
-from memguard._settings import parse_duration, parse_size
+from memguard._kinds.closers import checked_close, info_of, is_coroutine
+from memguard._phases import CLOSED, CLOSING, OPEN, PLAIN, Ending, Phase
 from memguard._sites import call_site
-from memguard._tree import Branch, Node
+from memguard._tree import COLLECTED, Branch, Gone, Node
 
 if TYPE_CHECKING:
+    from memguard._kinds.options import Options
     from memguard._registry import Registry
 
 __all__ = ("Resource", "find_resource")
-
-_AFFINITIES = ("any", "thread", "loop")
-
-
-class _Options:
-    """
-    What a caller asked for beyond what the type says.
-    """
-
-    __slots__ = ("affinity", "memory", "phase", "timeout", "uses")
-
-    def __init__(self, info: TypeInfo) -> None:
-        self.affinity: str = info.affinity
-        self.phase = info.phase
-        self.timeout: float | None = None
-        self.uses: tuple[Node, ...] = ()
-        self.memory: int | Callable[[Any], int] | None = None
 
 
 class _Ref(ref):  # type: ignore[type-arg]
@@ -49,6 +30,24 @@ class _Ref(ref):  # type: ignore[type-arg]
 
     __slots__ = ("resource",)
     resource: Resource
+
+
+class _Kept:
+    """
+    As a weak reference, but strong.
+    """
+
+    __slots__ = ("_obj",)
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    def __call__(self) -> Any:
+        return self._obj
+
+
+#: What a resource refers to after its end.
+_NOTHING: Final = _Kept(None)
 
 
 def _on_collect(reference: _Ref) -> None:
@@ -61,26 +60,17 @@ class Resource(Node):
     """
     One registered object, with the way to close it.
 
-    `close` is None (the type decides), a method's name, or a callable that takes
-    the object. The options were validated by the scope's `register`.
+    `_close` is None (there is nothing to close), a method's name, or a callable that
+    takes the object. Options beyond what the type says are validated in `options`.
     """
 
-    __slots__ = (
-        "_close",
-        "_id",
-        "_options",
-        "_ref",
-        "_strong",
-        "info",
-        "kind",
-        "loop",
-        "thread",
-    )
+    __slots__ = ("_close", "_target", "info", "options")
 
-    kind: str  # type: ignore[misc]  # the class variable of Node, here per object
+    # A resource is registered where it is, never declared.
+    declared = False
 
     def __init__(
-        self, owner: Branch, obj: Any, *, name: str | None = None, keep: bool = False
+        self, owner: Branch, obj: Any, name: str | None = None, keep: bool = False
     ) -> None:
         # Written out instead of calling super().__init__: registering is a hot path.
         self.owner = owner
@@ -88,85 +78,49 @@ class Resource(Node):
         self.name = name
         self.state = OPEN
         self.ending = None
-        self.declared = False
-        self.seq = 0
+        self.seq = owner.registry.next_seq()
+        self.tally = None
+        self._site = None
+        self._claim = True
         self.info = info = info_of(obj)
-        self.kind = info.kind
-        self._id = id(obj)
         self._close: str | Callable[[Any], Any] | None = info.close
-        self._options: _Options | None = None
-        self.thread = get_ident()
-        self.loop: Any = None
+        self.options: Options | None = None
+        self._target: Callable[[], Any]
         if keep:
-            self._strong: Any = obj
-            self._ref: _Ref | None = None
+            if obj is None:
+                raise _not_referenceable(obj)
+            self._target = _Kept(obj)
         else:
-            self._strong = None
             try:
-                self._ref = reference = _Ref(obj, _on_collect)
+                self._target = reference = _Ref(obj, _on_collect)
             except TypeError:
                 raise _not_referenceable(obj) from None
             reference.resource = self
-        if info.affinity == "loop":
-            self.note_loop()
 
-    def note_loop(self) -> None:
-        """
-        Remember the loop that runs here, weakly.
-        """
-        loop = running_loop()
-        self.loop = None if loop is None else ref(loop)
+    # -- what the type says, unless the caller said otherwise --------------------------
 
-    def configure(
-        self,
-        *,
-        kind: str | None,
-        close: str | Callable[..., Any] | None,
-        uses: Sequence[Any],
-        phase: Phase | str | None,
-        timeout: float | str | None,
-        memory: int | str | Callable[[Any], int] | None,
-        affinity: str | None,
-    ) -> None:
+    @property
+    def kind(self) -> str:  # type: ignore[override]
         """
-        Apply the options a caller gave, each validated here and nowhere else.
+        What it is counted as.
         """
-        obj = self.target()
-        options = self._options = _Options(self.info)
-        if kind is not None:
-            if not isinstance(kind, str) or not kind:
-                msg = f"kind must be a non-empty text, not {kind!r}"
-                raise ValueError(msg)
-            self.kind = kind
-        if close is not None:
-            self._close = _closing(obj, close)
-        if affinity is not None:
-            if affinity not in _AFFINITIES:
-                allowed = ", ".join(_AFFINITIES)
-                msg = f"affinity must be one of {allowed}, not {affinity!r}"
-                raise ValueError(msg)
-            options.affinity = affinity
-        if options.affinity == "loop" or self.awaits:
-            self.note_loop()
-        if timeout is not None:
-            options.timeout = parse_duration(timeout, what="timeout")
-        if memory is not None:
-            options.memory = (
-                memory if callable(memory) else parse_size(memory, what="memory")
-            )
-        if phase is not None:
-            options.phase = to_phase(phase)
-        if uses:
-            options.uses = tuple(self._used_node(one) for one in uses)
-            refuse_cycle(obj, options.uses, self.label)
-            options.phase = phase_before(self, explicit=phase is not None)
+        options = self.options
+        return self.info.kind if options is None else options.kind
+
+    @property
+    def plain(self) -> bool:  # type: ignore[override]
+        """
+        True where nothing is special about the close.
+        """
+        special = self.info if self.options is None else self.options
+        return special.plain and (self._close is self.info.close or not self.awaits)
 
     @property
     def phase(self) -> Phase:  # type: ignore[override]
         """
         The phase asked for, else the one of the type.
         """
-        options = self._options
+        options = self.options
         return self.info.phase if options is None else options.phase
 
     @property
@@ -174,7 +128,7 @@ class Resource(Node):
         """
         Where the close may run: any, thread or loop.
         """
-        options = self._options
+        options = self.options
         return self.info.affinity if options is None else options.affinity
 
     @property
@@ -182,26 +136,27 @@ class Resource(Node):
         """
         Seconds for the close, None for the default.
         """
-        return None if self._options is None else self._options.timeout
+        return None if self.options is None else self.options.timeout
 
     @property
     def uses(self) -> tuple[Node, ...]:  # type: ignore[override]
         """
         What it needs until its own close.
         """
-        return () if self._options is None else self._options.uses
+        return () if self.options is None else self.options.uses
 
-    def _used_node(self, used: Any) -> Node:
-        if isinstance(used, Node):
-            return used
-        found = find_resource(self.registry, used)
-        if found is None:
-            msg = (
-                f"{self.kind} {self.label!r} uses a {type(used).__qualname__} that is"
-                " not registered (or is closed already); register that first"
-            )
-            raise ValueError(msg)
-        return found
+    @property
+    def loop(self) -> ref[Any] | None:
+        """
+        The loop of its registration, for what is bound to it.
+        """
+        return None if self.options is None else self.options.loop
+
+    def close_with(self, close: str | Callable[..., Any]) -> None:
+        """
+        Close the object in this way; raises where that cannot be.
+        """
+        self._close = checked_close(self._target(), close)
 
     # -- life ----------------------------------------------------------------------
 
@@ -209,38 +164,51 @@ class Resource(Node):
         """
         The object, or None when it is gone. Do not keep what this returns.
         """
-        reference = self._ref
-        return self._strong if reference is None else reference()
+        return self._target()
 
     def _join(self) -> None:
         Node._join(self)
-        self.registry.objects[self._id] = self
+        self.note_kept()
+
+    def note_kept(self) -> None:
+        """
+        Make a kept object findable; weakly referenced ones are so by themselves.
+        """
+        target = self._target
+        if type(target) is _Kept:
+            self.registry.objects[id(target())] = self
 
     def settle(self, ending: Ending = PLAIN) -> None:
         """
         Leave the tree and let go of the object.
         """
-        Node.settle(self, ending)
-        objects = self.registry.objects
-        if objects.get(self._id) is self:
-            objects.pop(self._id, None)
-        self._ref = None
-        self._strong = None
+        self.state = CLOSED
+        self.ending = ending
+        owner = self.owner
+        self.owner = None
+        if owner is not None:
+            owner.drop(self, ending)
+        target = self._target
+        if type(target) is _Kept:
+            self.registry.forget(id(target()), self)
+        self._target = _NOTHING
         self._close = None
 
     def _release(self) -> Any:
-        obj = self.target()
         how = self._close
-        if obj is None or how is None:
+        if how is None:
             return None
-        if isinstance(how, str):
+        obj = self._target()
+        if obj is None:
+            raise Gone
+        if type(how) is str:
             return getattr(obj, how)()
-        return how(obj)
+        return how(obj)  # type: ignore[operator]
 
     @property
     def forces(self) -> bool:  # type: ignore[override]
         """
-        True where the type offers a way out that does not wait.
+        True where the type has a way out that does not wait.
         """
         return self.info.force is not None
 
@@ -250,12 +218,12 @@ class Resource(Node):
         True where the close is a coroutine function.
         """
         how = self._close
-        if isinstance(how, str):
-            how = getattr(type(self.target()), how, None)
+        if type(how) is str:
+            how = getattr(type(self._target()), how, None)
         return is_coroutine(how)
 
     def _force(self) -> None:
-        obj = self.target()
+        obj = self._target()
         if obj is not None and self.info.force is not None:
             self.info.force(obj)
 
@@ -263,17 +231,18 @@ class Resource(Node):
         """
         Settle after the object's death; a fault unless there was nothing to close.
         """
-        if not self.seq or self.state >= CLOSING or not self.claim():
-            return False  # never attached, or somebody closes it already
+        # Without a tally it never came into a tree: its registration was refused.
+        if self.tally is None or self.state >= CLOSING or not self.claim():
+            return False
         fault = self._close is not None
-        self.settle(Ending(Outcome.UNCLOSABLE, "collected before it was closed"))
+        self.settle(COLLECTED)
         return fault
 
     def is_open(self) -> bool:
         """
         For the audit: the object lives and does not say that it is closed.
         """
-        obj = self.target()
+        obj = self._target()
         if obj is None:
             return False
         closed = self.info.closed
@@ -289,17 +258,15 @@ class Resource(Node):
         """
         What the caller declared, else what the object itself says, else None.
         """
-        memory = None if self._options is None else self._options.memory
+        memory = None if self.options is None else self.options.memory
         if isinstance(memory, int):
             return memory
-        obj = self.target()
+        obj = self._target()
         if obj is None:
             return None
-        if memory is None:
-            if not hasattr(type(obj), "memory_bytes"):
-                return None
-            return int(obj.memory_bytes())
-        return int(memory(obj))
+        if memory is not None:
+            return int(memory(obj))
+        return int(obj.memory_bytes()) if self.info.tells_memory else None
 
     @property
     def label(self) -> str:
@@ -308,18 +275,20 @@ class Resource(Node):
         """
         if self.name:
             return self.name
-        obj = self.target()
-        return "(gone)" if obj is None else type(obj).__qualname__
+        return self.info.type_name
 
 
 def find_resource(registry: Registry, obj: Any) -> Node | None:
     """
-    The live resource of *obj*, or None.
+    The live resource of *obj*, the newest if there are several, or None.
     """
-    node = registry.objects.get(id(obj))
-    if isinstance(node, Resource) and node.target() is obj:
-        return node
-    return None
+    newest: Node | None = registry.objects.get(id(obj))
+    for reference in getweakrefs(obj):
+        if type(reference) is _Ref:
+            node = reference.resource
+            if node.registry is registry and node.state < CLOSING:
+                newest = node if newest is None or newest.seq < node.seq else newest
+    return newest
 
 
 def _not_referenceable(obj: object) -> TypeError:
@@ -328,28 +297,3 @@ def _not_referenceable(obj: object) -> TypeError:
         " keep=True (memguard then holds it until its scope closes), or adopt a"
         " built-in container by its place"
     )
-
-
-def _closing(obj: Any, close: str | Callable[..., Any]) -> str | Callable[[Any], Any]:
-    if isinstance(close, str):
-        if not callable(getattr(obj, close, None)):
-            msg = (
-                f"a {type(obj).__qualname__} has no method {close!r} to close it with;"
-                " name another one, or pass a callable that takes the object"
-            )
-            raise ValueError(msg)
-        return close
-    if not callable(close):
-        msg = (
-            "close must be a method's name or a callable that takes the object, not a"
-            f" {type(close).__qualname__}"
-        )
-        raise TypeError(msg)
-    if getattr(close, "__self__", None) is obj:
-        # A bound method of the object itself would keep the object alive for ever.
-        name = close.__name__
-        if getattr(type(obj), name, None) is getattr(close, "__func__", None):
-            return name
-        function = getattr(close, "__func__", None)
-        return name if function is None else function
-    return close

@@ -8,6 +8,7 @@ not use flows on. The last two phases keep 15 % whatever happens before them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from memguard._phases import Phase
@@ -26,6 +27,11 @@ _SHARES: Final[dict[Phase, float]] = {
     Phase.TELEMETRY: 0.10,
     Phase.PROCESS: 0.05,
 }
+# Where each phase has to be over, by rank.
+_ENDS: Final = tuple(accumulate(_SHARES[phase] for phase in Phase))
+# What is waited for may use so much of its phase's share; the rest is for the closes
+# that come after it.
+_WAITING: Final = 0.8
 _RESOURCE_S: Final = 1.0
 # Even a phase whose time is spent gives each of its nodes a moment.
 _LEAST_S: Final = 0.05
@@ -48,23 +54,29 @@ class Budget:
         """
         The time at which *phase* has to be over.
         """
-        share = sum(part for one, part in _SHARES.items() if one.rank <= phase.rank)
-        return self.start + self.total * share
+        return self.start + self.total * _ENDS[phase.rank]
 
-    def node_end(
-        self, phase: Phase, since: float, timeout: float | None, *, drains: bool
-    ) -> float:
+    def drain_end(self, phase: Phase, since: float, timeout: float | None) -> float:
         """
-        The time at which a node that began at *since* has to be over.
-
-        What drains (sessions, sinks, work in hand) has its phase's share; anything
-        else its own timeout, 1 s by default.
+        The time until which work in hand, a session or a sink is waited for.
         """
-        phase_end = self.phase_end(phase)
+        end = self.phase_end(phase)
         if timeout is None:
-            wanted = phase_end if drains else since + _RESOURCE_S
+            wanted = end - self.total * _SHARES[phase] * (1.0 - _WAITING)
         else:
             wanted = since + timeout
+        return self._bounded(wanted, end, since)
+
+    def close_end(self, phase: Phase, since: float, timeout: float | None) -> float:
+        """
+        The time at which a close that began at *since* has to be over.
+
+        Each has its own timeout, 1 s by default, within its phase.
+        """
+        wanted = since + (_RESOURCE_S if timeout is None else timeout)
+        return self._bounded(wanted, self.phase_end(phase), since)
+
+    def _bounded(self, wanted: float, phase_end: float, since: float) -> float:
         return min(max(min(wanted, phase_end), since + _LEAST_S), self.end)
 
     def cut(self, now: float, seconds: float) -> None:
@@ -72,6 +84,5 @@ class Budget:
         Leave at most *seconds* from now on: what a second signal asks for.
         """
         if self.end > now + seconds:
-            # A start in the past keeps the shares of the phases as they are.
             self.start = now
             self.total = seconds

@@ -2,30 +2,31 @@
 The drivers: what the plan asks for, done with threads and with tasks.
 
 `run_plan` blocks the calling thread, `arun_plan` waits on the running loop; both
-hand batches to the same runners. `run_inline` and `arun_inline` close a small part
-of the tree in place, without deadlines, as an ExitStack would.
+hand batches to runners, which perform them entry by entry.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Generator, Iterator
+from contextvars import copy_context
+from typing import Any, Protocol
 
+from memguard._kinds.callbacks import await_chain
+from memguard._lifecycle.batch import Abandon, Batch, Command, Start, Wait
 from memguard._lifecycle.order import Entry
-from memguard._lifecycle.perform import LoopGone, aperform, finish, perform
-from memguard._lifecycle.plan import Abandon, Batch, Command, Start, Wait
+from memguard._lifecycle.perform import finish
+from memguard._lifecycle.waiting import (
+    InThread,
+    OnLoop,
+    perform_in_thread,
+    perform_on_loop,
+)
 from memguard._phases import Ending, Outcome
 from memguard._sites import frames_text
-from memguard._tree import Node
 
-__all__ = ("Spawner", "arun_inline", "arun_plan", "run_inline", "run_plan")
-
-# A wait on somebody else's loop or on a fresh one ends by itself at last, so that an
-# abandoned runner does not hold its thread for ever.
-_LOOP_WAIT_S: Final = 30.0
+__all__ = ("Plan", "Spawner", "arun_plan", "run_plan")
 
 
 class Spawner(Protocol):
@@ -39,98 +40,18 @@ class Spawner(Protocol):
 Plan = Generator[Command, float, None]
 
 
-def run_inline(ordered: list[Entry], now: Callable[[], float]) -> None:
-    """
-    Close *ordered* here and now. A KeyboardInterrupt is raised at the end.
-    """
-    batch = Batch(deque(), "any")
-    for entry in ordered:
-        _begin(batch, entry, now)
-        perform(batch, entry, now, _wait_in_thread)
-    if batch.interrupt is not None:
-        raise batch.interrupt
-
-
-async def arun_inline(ordered: list[Entry], now: Callable[[], float]) -> None:
-    """
-    Close *ordered* on the running loop, one after the other.
-    """
-    batch = Batch(deque(), "loop")
-    for entry in ordered:
-        _begin(batch, entry, now)
-        if entry.node.drains and entry.node.affinity == "any":
-            # Its drain may block a thread: not this one, the loop runs on it.
-            import asyncio
-
-            await asyncio.to_thread(perform, batch, entry, now, _wait_in_thread)
-        else:
-            await aperform(batch, entry, now)
-    if batch.interrupt is not None:
-        raise batch.interrupt
-
-
-class _Desk:
-    """
-    What both drivers share: starting runners, and abandoning what hangs.
-    """
-
-    def __init__(self, now: Callable[[], float], spawner: Spawner) -> None:
-        self.now = now
-        self.spawner = spawner
-        self.moved = threading.Event()
-        self.home: Any = None  # the loop of the asynchronous driver
-
-    def notify(self) -> None:
-        self.moved.set()
-
-    def start(self, batch: Batch) -> None:
-        if batch.lane == "thread" or not self.spawner.submit(
-            lambda: self.run_in_thread(batch)
-        ):
-            # Bound to this thread, or no thread to be had at interpreter exit.
-            self.run_in_thread(batch)
-
-    def run_in_thread(self, batch: Batch) -> None:
-        batch.runner = threading.get_ident()
-        try:
-            for entry in _entries(batch, self.now):
-                if entry.node.affinity == "loop":
-                    self._on_its_loop(batch, entry)
-                else:
-                    perform(batch, entry, self.now, self._wait)
-        finally:
-            batch.finished = True
-            self.notify()
-
-    def _on_its_loop(self, batch: Batch, entry: Entry) -> None:
-        loop = _loop_of(entry.node)
-        if loop is not None and loop.is_running():
-            self._wait(entry.node, aperform(batch, entry, self.now))
-        elif loop is not None and loop.is_closed() and entry.node.forces:
-            batch.stage = "force"
-            perform(batch, entry, self.now, self._wait)
-        elif loop is not None and loop.is_closed():
-            reason = "its event loop is closed"
-            finish(entry, Ending(Outcome.UNCLOSABLE, reason))
-        else:
-            perform(batch, entry, self.now, self._wait)
-
-    def _wait(self, node: Node, awaitable: Awaitable[Any]) -> Any:
-        loop = _loop_of(node)
-        if loop is None or not loop.is_running():
-            loop = self.home
-        return _wait_in_thread(node, awaitable, loop)
-
-    def abandon(self, command: Abandon) -> None:
-        entry = command.entry
-        ms = (self.now() - command.batch.since) * 1000
-        stack = _stack(command.batch, entry)
-        finish(entry, Ending(Outcome.ABANDONED, command.reason, ms, stack))
-
-
-def run_plan(plan: Plan, now: Callable[[], float], spawner: Spawner) -> None:
+def run_plan(
+    plan: Plan,
+    now: Callable[[], float],
+    spawner: Spawner,
+    hurry: Callable[[], None] | None = None,
+) -> BaseException | None:
     """
     Carry *plan* out, blocking this thread; never longer than the plan's budget.
+
+    What is bound to this thread is closed in it, and cannot be interrupted. A Ctrl-C
+    calls *hurry* and is returned, as is a SystemExit that a close raised, for the
+    caller to raise when all is done.
     """
     desk = _Desk(now, spawner)
     try:
@@ -139,71 +60,27 @@ def run_plan(plan: Plan, now: Callable[[], float], spawner: Spawner) -> None:
             if isinstance(command, Start):
                 desk.start(command.batch)
             elif isinstance(command, Wait):
-                desk.moved.wait(max(0.0, command.until - now()))
+                try:
+                    desk.moved.wait(max(0.0, command.until - now()))
+                except KeyboardInterrupt as error:
+                    desk.interrupt = error
+                    if hurry is not None:
+                        hurry()
                 desk.moved.clear()
             else:
                 desk.abandon(command)
             command = plan.send(now())
     except StopIteration:
-        return
+        return desk.interrupt
 
 
-class _LoopDesk(_Desk):
-    """
-    The desk of the asynchronous driver: loop-bound batches become tasks here.
-    """
-
-    def __init__(self, now: Callable[[], float], spawner: Spawner, loop: Any) -> None:
-        super().__init__(now, spawner)
-        import asyncio
-
-        self.home = loop
-        self.awake = asyncio.Event()
-        self.tasks: set[Any] = set()
-
-    def notify(self) -> None:
-        # From a runner's thread; the loop may be gone by the time a late one ends.
-        if not self.home.is_closed():
-            self.home.call_soon_threadsafe(self.awake.set)
-
-    def start(self, batch: Batch) -> None:
-        if batch.lane != "loop":
-            super().start(batch)
-            return
-        task = self.home.create_task(self.run_on_loop(batch))
-        batch.runner = task
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def run_on_loop(self, batch: Batch) -> None:
-        import asyncio
-
-        try:
-            for entry in _entries(batch, self.now):
-                loop = _loop_of(entry.node)
-                if loop is None or loop is self.home:
-                    await aperform(batch, entry, self.now)
-                elif loop.is_running():
-                    await asyncio.wrap_future(
-                        asyncio.run_coroutine_threadsafe(
-                            aperform(batch, entry, self.now), loop
-                        )
-                    )
-                else:
-                    self._on_its_loop(batch, entry)
-        finally:
-            batch.finished = True
-            self.awake.set()
-
-    def abandon(self, command: Abandon) -> None:
-        super().abandon(command)
-        if command.batch.runner in self.tasks:
-            command.batch.runner.cancel()
-
-
-async def arun_plan(plan: Plan, now: Callable[[], float], spawner: Spawner) -> None:
+async def arun_plan(
+    plan: Plan, now: Callable[[], float], spawner: Spawner
+) -> BaseException | None:
     """
     Carry *plan* out on the running loop, which stays responsive meanwhile.
+
+    What is bound to this thread or this loop is closed in tasks of the loop.
     """
     import asyncio
 
@@ -224,55 +101,136 @@ async def arun_plan(plan: Plan, now: Callable[[], float], spawner: Spawner) -> N
                 desk.abandon(command)
             command = plan.send(now())
     except StopIteration:
-        return
+        return desk.interrupt
 
 
-def _begin(batch: Batch, entry: Entry, now: Callable[[], float]) -> None:
-    batch.since = now()
-    batch.current = entry
+class _Desk:
+    """
+    What both drivers share: starting runners, and abandoning what hangs.
+    """
+
+    def __init__(self, now: Callable[[], float], spawner: Spawner) -> None:
+        self.now = now
+        self.spawner = spawner
+        self.moved = threading.Event()
+        self.home: Any = None  # the loop of the asynchronous driver
+        self.interrupt: BaseException | None = None
+        # Runners see the context of whoever shuts down, and so does what they close:
+        # a call that asked for the shutdown is not waited for.
+        self._context = copy_context()
+
+    def notify(self) -> None:
+        self.moved.set()
+
+    def start(self, batch: Batch) -> None:
+        self._take_over(batch)
+        context = self._context.copy()
+        if batch.lane == "thread" or not self.spawner.submit(
+            lambda: context.run(self.run_in_thread, batch)
+        ):
+            # Bound to this thread, or no thread to be had at interpreter exit.
+            self.run_in_thread(batch)
+
+    def _take_over(self, batch: Batch) -> None:
+        """
+        Note where the batch hangs that this one is to go on for.
+        """
+        hung = batch.instead_of
+        if hung is not None and hung.at is not None:
+            entry = hung.at.entry
+            entry.stack = entry.stack or _stack(hung, entry)
+
+    def run_in_thread(self, batch: Batch) -> None:
+        batch.runner = threading.get_ident()
+        waiting = InThread(self.home)
+        try:
+            for entry in _entries(batch):
+                perform_in_thread(entry, batch, self.now, waiting)
+        finally:
+            self._over(batch)
+            self.notify()
+
+    def _over(self, batch: Batch) -> None:
+        if batch.interrupt is not None:
+            self.interrupt = batch.interrupt
+        batch.finished = True
+
+    def abandon(self, command: Abandon) -> None:
+        entry, batch = command.entry, command.batch
+        reason = "; ".join(filter(None, (entry.trouble, command.reason)))
+        ms = 0.0
+        if batch is not None and batch.at is not None:
+            ms = (self.now() - batch.at.since) * 1000
+            entry.stack = entry.stack or _stack(batch, entry)
+        finish(entry, Ending(Outcome.ABANDONED, reason, ms, entry.stack))
 
 
-def _entries(batch: Batch, now: Callable[[], float]) -> Any:
+class _LoopDesk(_Desk):
+    """
+    The desk of the asynchronous driver: what is bound to a thread or a loop becomes a
+    task of this loop.
+    """
+
+    def __init__(self, now: Callable[[], float], spawner: Spawner, loop: Any) -> None:
+        super().__init__(now, spawner)
+        import asyncio
+
+        self.home = loop
+        self.awake = asyncio.Event()
+        self.tasks: set[Any] = set()
+
+    def notify(self) -> None:
+        # From a runner's thread; the loop may be gone by the time a late one ends.
+        try:
+            self.home.call_soon_threadsafe(self.awake.set)
+        except RuntimeError:
+            return
+
+    def start(self, batch: Batch) -> None:
+        if batch.lane == "any":
+            super().start(batch)
+        else:
+            self._take_over(batch)
+            task = self.home.create_task(self.run_on_loop(batch))
+            batch.runner = task
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        if batch.instead_of is not None:
+            self._cancel(batch.instead_of)
+
+    async def run_on_loop(self, batch: Batch) -> None:
+        waiting = OnLoop()
+        try:
+            for entry in _entries(batch):
+                await perform_on_loop(entry, batch, self.now, waiting)
+        finally:
+            self._over(batch)
+            self.awake.set()
+
+    def abandon(self, command: Abandon) -> None:
+        super().abandon(command)
+        if command.batch is not None:
+            self._cancel(command.batch)
+
+    def _cancel(self, batch: Batch) -> None:
+        """
+        Nobody waits for it any more: the task of a batch that hangs.
+        """
+        if batch.runner in self.tasks:
+            batch.runner.cancel()
+
+
+def _entries(batch: Batch) -> Iterator[Entry]:
     """
     The entries of *batch* in turn; the plan may take the rest back at any time.
     """
-    stage = batch.stage
     while True:
         try:
             entry = batch.todo.popleft()
         except IndexError:
             return
-        batch.stage = stage
-        _begin(batch, entry, now)
         yield entry
         batch.done += 1
-
-
-def _loop_of(node: Node) -> Any:
-    reference = getattr(node, "loop", None)
-    return None if reference is None else reference()
-
-
-def _wait_in_thread(node: Node, awaitable: Awaitable[Any], loop: Any = None) -> Any:
-    """
-    Wait for *awaitable* from a thread: on its loop, else on a loop made for it.
-    """
-    import asyncio
-
-    async def bounded() -> Any:
-        return await asyncio.wait_for(awaitable, _LOOP_WAIT_S)
-
-    loop = loop or _loop_of(node)
-    if loop is None:
-        return asyncio.run(bounded())
-    if loop.is_closed() or not loop.is_running():
-        close = getattr(awaitable, "close", None)
-        if close is not None:
-            close()  # no "never awaited" warning for what nobody can await
-        state = "closed" if loop.is_closed() else "not running"
-        msg = f"its event loop is {state}"
-        raise LoopGone(msg)
-    return asyncio.run_coroutine_threadsafe(bounded(), loop).result(_LOOP_WAIT_S)
 
 
 def _stack(batch: Batch, entry: Entry) -> str:
@@ -287,4 +245,6 @@ def _stack(batch: Batch, entry: Entry) -> str:
         return frames_text(sys._current_frames().get(runner))
     if runner is None:
         return ""
-    return "\n".join(frames_text(frame, 1) for frame in reversed(runner.get_stack()))
+    frames = [frame for frame, _ in await_chain(runner.get_coro()) if frame is not None]
+    places = (frames_text(frame, 1) for frame in reversed(frames))
+    return "\n".join(filter(None, places))

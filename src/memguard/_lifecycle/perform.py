@@ -3,122 +3,201 @@ One entry, performed: drain, close, and what to do when that fails.
 
 The only place where foreign clean-up code is called. No lock is held meanwhile.
 Nothing raises out of here: every ending is recorded on the entry and on its node.
+Written once, as coroutines; `run_now` performs them in a thread, where nothing ever
+has to be suspended, because the waiting is done by blocking.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from memguard._lifecycle.order import Entry
-from memguard._lifecycle.plan import Batch
-from memguard._phases import CLOSED, DRAINING, NEW, OPEN, Ending, Outcome
+from memguard._lifecycle.batch import CLOSE, DRAIN, FORCE, At, Batch
+from memguard._phases import CLOSED, DRAINING, NEW, OPEN, PLAIN, Ending, Outcome
 from memguard._sites import call_site, error_site
-from memguard._tree import Node
+from memguard._tree import COLLECTED, Branch, Gone, Node
 
-__all__ = ("aperform", "finish", "perform")
+if TYPE_CHECKING:
+    from memguard._lifecycle.order import Entry
 
-# How to wait for an awaitable from a thread: given by the driver.
-Waiter = Callable[[Node, Awaitable[Any]], Any]
+__all__ = ("LoopGone", "Waiting", "end_children", "finish", "perform", "run_now")
+
+_T = TypeVar("_T")
+# How often a close that somebody else has in hand is looked at; the plan gives up on
+# it long before.
+_LOOKS: Final = 10_000
+# A close may register something new, which is closed as well; but not for ever.
+_ROUNDS: Final = 100
+
+
+class Waiting(Protocol):
+    """
+    How the one who performs waits: by blocking a thread, or on a loop.
+    """
+
+    async def result(self, node: Node, awaitable: Awaitable[Any]) -> None:
+        """
+        Come back when *awaitable* is done; raises what it raises, and LoopGone.
+        """
+
+    async def pause(self) -> None:
+        """
+        Come back a moment later.
+        """
 
 
 class LoopGone(Exception):
     """
-    Raised by a waiter when the loop that could run an awaitable is closed.
+    Raised by a waiting when the loop that could run an awaitable is closed.
     """
 
 
-def perform(batch: Batch, entry: Entry, now: Callable[[], float], wait: Waiter) -> None:
+def run_now(coroutine: Coroutine[Any, Any, _T]) -> _T:
     """
-    Close one entry in this thread; awaitables are handed to *wait*.
+    Run a coroutine that never has to be suspended.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: _T = stop.value
+        return result
+    coroutine.close()
+    msg = "a close was to wait on a loop, but it runs in a thread"
+    raise AssertionError(msg)
+
+
+async def perform(
+    entry: Entry, batch: Batch, now: Callable[[], float], waiting: Waiting
+) -> None:
+    """
+    Drain and close one entry, or begin with a later stage if the batch says so.
     """
     node = entry.node
     begun = now()
-    try:
-        for step in _steps(batch, entry):
-            result = step()
-            if result is not None and hasattr(result, "__await__"):
-                wait(node, result)
-    except LoopGone as gone:
-        _harder(entry, str(gone), now() - begun)
-    except BaseException as error:
-        _interrupted(batch, error)
-        _harder(entry, _told(error), now() - begun, error)
+    if batch.stage == DRAIN:
+        await _drain(entry, batch, begun, waiting)
+        if batch.disowned:
+            return  # it outlived its share, and somebody else goes on with the entry
+    if not entry.closes:
+        finish(entry, Ending(Outcome.CLOSED, entry.trouble, (now() - begun) * 1000))
+        return
+    if batch.stage == FORCE:
+        node.claim()
+        ending = harder(node, entry.label, "did not close in time")
     else:
-        _settled(batch, entry, now() - begun)
+        at = batch.at
+        if at is None or at.entry is not entry or at.stage != CLOSE:
+            batch.at = At(entry, CLOSE, now())
+        error = await _close(entry, batch, waiting)
+        ending = PLAIN if error is None else harder(node, entry.label, "", error)
+    ms = (now() - begun) * 1000
+    reason = "; ".join(filter(None, (entry.trouble, ending.reason)))
+    finish(entry, Ending(ending.outcome, reason, ms, entry.stack))
 
 
-async def aperform(batch: Batch, entry: Entry, now: Callable[[], float]) -> None:
+async def _drain(entry: Entry, batch: Batch, begun: float, waiting: Waiting) -> None:
+    node = entry.node
+    # The drain of a branch with work in hand is an entry of its own.
+    drains = node.drains and entry.drain is None
+    batch.at = At(entry, DRAIN if drains else CLOSE, begun)
+    if batch.planned and entry.closes:
+        entry.bytes_held = _bytes(node)
+    if drains:
+        if node.state == OPEN:
+            node.state = DRAINING
+        error = await _attempt(node._drain, node, batch, waiting)
+        if error is not None:
+            _record(node, entry.label, "draining", error)
+            entry.trouble = f"its drain failed: {_told(error)}"
+
+
+async def _close(entry: Entry, batch: Batch, waiting: Waiting) -> BaseException | None:
+    node = entry.node
+    if node.declared:
+        return await _attempt(node._disarm, node, batch, waiting)
+    if node.claim():
+        return await _attempt(node._release, node, batch, waiting)
+    # Somebody else closes it at this moment. What comes after it in the order has to
+    # wait for that; the plan gives up on it like on any other close.
+    looks = _LOOKS if batch.planned else 0
+    while looks and node.state != CLOSED and not entry.done:
+        await waiting.pause()
+        looks -= 1
+    return None
+
+
+async def _attempt(
+    step: Callable[[], Any], node: Node, batch: Batch, waiting: Waiting
+) -> BaseException | None:
     """
-    Close one entry on the running loop.
+    Call *step* and await what it gives; the error, if it fails.
     """
-    begun = now()
     try:
-        for step in _steps(batch, entry):
-            result = step()
-            if result is not None and hasattr(result, "__await__"):
-                await result
+        result = step()
+        if result is not None and hasattr(result, "__await__"):
+            await waiting.result(node, result)
     except BaseException as error:
         if batch.disowned and type(error).__name__ == "CancelledError":
             raise  # the driver cancels what it has abandoned
-        _interrupted(batch, error)
-        _harder(entry, _told(error), now() - begun, error)
-    else:
-        _settled(batch, entry, now() - begun)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            batch.interrupt = error  # raised at the end: the rest closes first
+        return error
+    return None
 
 
-def _steps(batch: Batch, entry: Entry) -> Any:
+async def end_children(branch: Branch, waiting: Waiting) -> BaseException | None:
     """
-    What has to be called, one after the other; each may return an awaitable.
+    End what *branch* owns, newest first, until there is nothing left to end.
+
+    For leaves that are `plain`, and for what comes while a branch is about to end:
+    without a plan and its records. Returns a KeyboardInterrupt or a SystemExit for
+    the caller to raise when everything else is done.
     """
-    node = entry.node
-    if batch.stage == "force":
-        yield node._force
-        return
-    if batch.stage == "drain":
-        entry.bytes_held = _bytes(node)
-        if node.drains:
-            if node.state == OPEN:
-                node.state = DRAINING
-            yield node._drain
-        if batch.disowned:
-            return  # the drain outlived its share; somebody else closes it
-        batch.stage = "close"
-    if node.declared:
-        yield node._disarm
-    elif node.claim():
-        yield node._release
+    interrupt: BaseException | None = None
+    for _ in range(_ROUNDS):
+        going_on = False
+        for node in reversed(branch.children()):
+            if isinstance(node, Branch) or not node.claim():
+                # Branches end themselves; a leaf that is claimed is somebody else's.
+                continue
+            going_on = True
+            try:
+                result = node._release()
+                if result is not None and hasattr(result, "__await__"):
+                    await waiting.result(node, result)
+            except BaseException as error:
+                if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                    interrupt = error
+                node.settle(harder(node, node.label, "", error))
+            else:
+                node.settle()
+        if not going_on:
+            break
+    return interrupt
 
 
-def _settled(batch: Batch, entry: Entry, seconds: float) -> None:
-    if batch.disowned and batch.stage == "drain":
-        return  # the drain outlived its share, and somebody else closes it
-    ms = seconds * 1000
-    if batch.stage == "force":
-        finish(entry, Ending(Outcome.FORCED, "did not close in time", ms))
-    else:
-        finish(entry, Ending(Outcome.CLOSED, "", ms))
-
-
-def _harder(
-    entry: Entry, reason: str, seconds: float, error: BaseException | None = None
-) -> None:
+def harder(
+    node: Node, label: str, reason: str, error: BaseException | None = None
+) -> Ending:
     """
     After a failed close: force it where that is possible, else say why not.
     """
-    node = entry.node
+    if isinstance(error, Gone):
+        node.registry.tell_collected(node)
+        return COLLECTED
     if error is not None:
-        node.registry.failures.record(
-            f"closing {node.kind} {entry.label}", error, call_site(node.site)
-        )
+        if not isinstance(error, LoopGone):
+            _record(node, label, "closing", error)
+        reason = _told(error)
     outcome = Outcome.UNCLOSABLE
     if node.forces:
         try:
             node._force()
             outcome = Outcome.FORCED
         except Exception as second:
+            _record(node, label, "forcing", second)
             reason = f"{reason}; forcing it: {_told(second)}"
-    finish(entry, Ending(outcome, reason, seconds * 1000))
+    return Ending(outcome, reason)
 
 
 def finish(entry: Entry, ending: Ending) -> bool:
@@ -128,19 +207,30 @@ def finish(entry: Entry, ending: Ending) -> bool:
     if not entry.finish(ending):
         return False
     node = entry.node
+    if not entry.closes:
+        return True
     if node.declared:
         node.state = NEW
         node.ending = ending
     elif node.state != CLOSED:
-        node.settle(ending)
+        node.settle(PLAIN if _is_plain(ending) else ending)
     return True
+
+
+def _is_plain(ending: Ending) -> bool:
+    return ending.outcome is Outcome.CLOSED and not ending.reason
+
+
+def _record(node: Node, label: str, what: str, error: BaseException) -> None:
+    where = f"{what} {node.kind} {label}"
+    node.registry.failures.record(where, error, call_site(node.site))
 
 
 def _bytes(node: Node) -> int | None:
     try:
         return node.memory_bytes()
     except Exception as error:
-        node.registry.failures.record("memory_bytes", error, call_site(node.site))
+        _record(node, node.label, "memory_bytes of", error)
         return None
 
 
@@ -148,14 +238,8 @@ def _told(error: BaseException) -> str:
     """
     Type and place of an error; never its text, which may hold a user's value.
     """
+    if isinstance(error, LoopGone):
+        return str(error)
     where = error_site(error)
     name = type(error).__qualname__
     return f"{name} at {where}" if where else name
-
-
-def _interrupted(batch: Batch, error: BaseException) -> None:
-    """
-    Keep a KeyboardInterrupt or a SystemExit for the end: the rest closes first.
-    """
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
-        batch.interrupt = error

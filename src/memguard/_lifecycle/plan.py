@@ -6,94 +6,67 @@ long batch after another, in the exact order; when a step passes 20 ms, or steps
 slow as a whole, it takes the rest back and spreads it over more drivers, still
 honouring owners, `uses` and phases. What hangs is forced or abandoned at its
 deadline, and everything else goes on meanwhile.
+
+What holds later phases up: a drain, a close with a timeout of its own and one that
+others are declared to wait for, until they end or their phase's time is over; any
+other close that hangs, a tenth of a second. An owner waits for all that it owns.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final
 
+from memguard._lifecycle.batch import (
+    CLOSE,
+    DRAIN,
+    FORCE,
+    Abandon,
+    At,
+    Batch,
+    Command,
+    Start,
+    Wait,
+)
 from memguard._lifecycle.budget import Budget
-from memguard._lifecycle.order import Entry
+from memguard._lifecycle.order import Entry, by_lane
 
-__all__ = ("Abandon", "Batch", "Command", "Start", "Wait", "plan")
+__all__ = ("plan",)
 
-STALL_S: Final = 0.020
+_STALL_S: Final = 0.020
 _MAX_WIDTH: Final = 32
 _FORCE_S: Final = 0.100
-# A plain close that hangs holds up later phases this long, then they go on beside
-# it. Drains, explicit timeouts and declared uses hold them up until they end.
 _BARRIER_S: Final = 0.100
 _SLOW_AFTER_S: Final = 0.050
 _SLOW_REST_S: Final = 0.250
-_OPEN: Final = 99  # above the rank of every phase
+_OPEN: Final = 99  # above the rank of every entry
+_BREATH_S: Final = 0.001
 
 
-@dataclass(slots=True, eq=False)
-class Batch:
+def plan(
+    ordered: Iterable[Entry], budget: Budget, now: float
+) -> Generator[Command, float, None]:
     """
-    Entries that one driver performs one after the other.
-
-    Shared between the plan, which reads, and its driver, which writes `current`,
-    `since`, `stage` and `finished` and takes from `todo` with `popleft`.
+    Close *ordered* within *budget*; every entry has an ending when it returns.
     """
-
-    todo: deque[Entry]
-    lane: str
-    stage: str = "drain"  # where the current entry stands: drain, close or force
-    current: Entry | None = None
-    since: float = 0.0
-    started: float = 0.0
-    done: int = 0
-    finished: bool = False
-    disowned: bool = False  # somebody else finishes its current entry
-    interrupt: BaseException | None = None
-    runner: Any = field(default=None, repr=False)
-
-    def take_back(self) -> list[Entry]:
-        """
-        What was not begun yet. Safe while the driver works: popleft is atomic.
-        """
-        rest: list[Entry] = []
-        while True:
-            try:
-                rest.append(self.todo.popleft())
-            except IndexError:
-                return rest
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """
-    Perform a batch on a driver of its own.
-    """
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """
-    Come back when a batch finished, at the latest at *until*.
-    """
-
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """
-    Give up on the current entry of a batch, and note where it hangs.
-    """
-
-    batch: Batch
-    entry: Entry
-    reason: str
-
-
-Command: TypeAlias = Start | Wait | Abandon
+    desk = _Desk(ordered, budget)
+    while True:
+        for batch, entry in desk.tidy():
+            now = yield Abandon(batch, entry, "its driver failed")
+        if not desk.busy:
+            return
+        if now >= budget.end:
+            yield from _give_up(desk)
+            return
+        desk.withdraw(now)
+        for batch, at in desk.overdue(now):
+            now = yield from _escalate(desk, batch, at, now)
+        for batch in desk.next_batches(now):
+            desk.active.append(batch)
+            now = yield Start(batch)
+        if not desk.moved:
+            now = yield Wait(desk.next_look(now))
 
 
 class _Desk:
@@ -102,7 +75,8 @@ class _Desk:
     """
 
     def __init__(self, ordered: Iterable[Entry], budget: Budget) -> None:
-        self.todo = _by_lane(ordered)
+        self.entries = by_lane(ordered)
+        self.todo = deque(self.entries)
         self.budget = budget
         self.active: list[Batch] = []
         self.stuck: list[Batch] = []
@@ -112,39 +86,69 @@ class _Desk:
     def busy(self) -> bool:
         return bool(self.todo or self.active or self.stuck)
 
-    def tidy(self) -> None:
+    @property
+    def moved(self) -> bool:
+        """
+        True when a batch has finished since the last look.
+        """
+        return any(one.finished for one in (*self.active, *self.stuck))
+
+    def tidy(self) -> list[tuple[Batch, Entry]]:
+        """
+        Forget the batches that finished; what one of them left open is returned.
+
+        That happens only when a driver failed itself: nothing may get lost by it.
+        """
+        left: list[tuple[Batch, Entry]] = []
+        for batch in (*self.active, *self.stuck):
+            if not batch.finished:
+                continue
+            rest = batch.take_back()
+            if rest:
+                self.todo.extendleft(reversed(rest))
+            at = batch.at
+            if at is not None and not at.entry.done:
+                left.append((batch, at.entry))
         self.active = [one for one in self.active if not one.finished]
         self.stuck = [one for one in self.stuck if not one.finished]
+        return left
 
     def withdraw(self, now: float) -> None:
         """
         Take the rest of a batch back whose step hangs, or which is slow as a whole.
         """
         for batch in list(self.active):
-            if batch.current is None or batch.finished or batch.lane == "thread":
+            at = batch.at
+            if at is None or batch.finished:
                 continue
-            if now - batch.since < STALL_S and not _slow(batch, now):
+            if now - at.since < _STALL_S and not _slow(batch, now):
                 continue
-            rest = batch.take_back()
-            self.todo.extendleft(reversed(rest))
+            self.todo.extendleft(reversed(batch.take_back()))
             self.active.remove(batch)
             self.stuck.append(batch)
             self.width = min(self.width * 2, _MAX_WIDTH)
 
-    def deadline(self, batch: Batch) -> float:
+    def overdue(self, now: float) -> list[tuple[Batch, At]]:
         """
-        The time at which the current step of *batch* is forced or abandoned.
+        The stuck batches whose step has passed its deadline.
         """
-        entry = batch.current
-        if entry is None:
-            return self.budget.end
-        if batch.stage == "force":
-            return min(batch.since + _FORCE_S, self.budget.end)
-        node = entry.node
-        drains = node.drains and batch.stage == "drain"
-        return self.budget.node_end(
-            entry.phase, batch.since, node.timeout, drains=drains
-        )
+        return [
+            (batch, at)
+            for batch in self.stuck
+            if (at := batch.at) is not None
+            and not (batch.finished or at.entry.done)
+            and now >= self.deadline(at)
+        ]
+
+    def deadline(self, at: At) -> float:
+        """
+        The time at which a step is forced or abandoned.
+        """
+        if at.stage == FORCE:
+            return min(at.since + _FORCE_S, self.budget.end)
+        entry = at.entry
+        end = self.budget.drain_end if at.stage == DRAIN else self.budget.close_end
+        return end(entry.phase, at.since, entry.node.timeout)
 
     def next_batches(self, now: float) -> list[Batch]:
         """
@@ -155,11 +159,15 @@ class _Desk:
         if not self.stuck and self.width == 1:
             return [self._prefix(now)]
         ready = self._ready(now)
+        if not ready and not self.stuck:
+            # Nothing is at work and each waits for another: never, but to stand
+            # still would be worse than any order.
+            ready = [self.todo.popleft()]
         if not ready:
             return []
-        parts = 1 if ready[0].node.affinity == "thread" else self.width
         lane = ready[0].node.affinity
-        cut = [deque(ready[part::parts]) for part in range(min(parts, len(ready)))]
+        parts = 1 if lane == "thread" else min(self.width, len(ready))
+        cut = [deque(ready[part::parts]) for part in range(parts)]
         return [Batch(part, lane, started=now) for part in cut]
 
     def _prefix(self, now: float) -> Batch:
@@ -171,17 +179,17 @@ class _Desk:
 
     def _ready(self, now: float) -> list[Entry]:
         """
-        Take all entries of one phase and lane that nothing holds up any more.
+        Take all entries of one rank and lane that nothing holds up any more.
         """
-        barrier = min((_held_rank(batch, now) for batch in self.stuck), default=_OPEN)
+        barrier = min((self._held(batch, now) for batch in self.stuck), default=_OPEN)
         ready: list[Entry] = []
         rest: deque[Entry] = deque()
         first: Entry | None = None
         for entry in self.todo:
             if (
-                entry.phase.rank <= barrier
+                entry.rank <= barrier
                 and (first is None or _alike(first, entry))
-                and all(one.done for one in entry.after)
+                and (not entry.after or all(one.done for one in entry.after))
             ):
                 first = first or entry
                 ready.append(entry)
@@ -190,117 +198,90 @@ class _Desk:
         self.todo = rest
         return ready
 
+    def _held(self, batch: Batch, now: float) -> int:
+        """
+        The rank beyond which nothing may begin while this batch is stuck.
+        """
+        at = batch.at
+        if at is None or at.entry.done or now >= self._gate(at):
+            return _OPEN
+        return at.entry.rank
+
+    def _gate(self, at: At) -> float:
+        """
+        The time at which a stuck step lets later phases pass.
+        """
+        over = self.budget.phase_end(at.entry.phase)
+        return over if _strict(at) else min(over, at.since + _BARRIER_S)
+
     def next_look(self, now: float) -> float:
         """
         The latest time at which the plan has to be asked again.
         """
-        looks = [now + STALL_S] if self.active else []
-        looks += [self.deadline(batch) for batch in self.stuck]
-        if self.todo and not self.active:
-            gates = [batch.since + _BARRIER_S for batch in self.stuck]
-            looks += [gate for gate in gates if gate > now]
-        looks.append(self.budget.end)
-        return max(min(looks), now + 0.001)
-
-
-def plan(
-    ordered: Iterable[Entry], budget: Budget, now: float
-) -> Generator[Command, float, None]:
-    """
-    Close *ordered* within *budget*; every entry has an ending when it returns.
-    """
-    desk = _Desk(ordered, budget)
-    while desk.busy:
-        desk.tidy()
-        desk.withdraw(now)
-        for batch in list(desk.stuck):
-            if now >= desk.deadline(batch) and not batch.finished:
-                now = yield from _escalate(desk, batch, now)
-        if now >= budget.end:
-            yield from _give_up(desk)
-            return
-        for batch in desk.next_batches(now):
-            desk.active.append(batch)
-            now = yield Start(batch)
-        desk.tidy()
-        if desk.active or desk.stuck:
-            now = yield Wait(desk.next_look(now))
+        looks = [
+            now + _STALL_S if one.at is None else one.at.since + _STALL_S
+            for one in self.active
+        ]
+        for batch in self.stuck:
+            at = batch.at
+            if at is not None:
+                looks.append(self.deadline(at))
+                if self.todo and (gate := self._gate(at)) > now:
+                    looks.append(gate)
+        return max(min(looks, default=now), now + _BREATH_S)
 
 
 def _escalate(
-    desk: _Desk, batch: Batch, now: float
+    desk: _Desk, batch: Batch, at: At, now: float
 ) -> Generator[Command, float, float]:
     """
     The next harder way: from drain to close, from close to force, then abandon.
     """
-    entry = batch.current
-    if entry is None or entry.done:
-        return now
+    entry = at.entry
     desk.stuck.remove(batch)
     batch.disowned = True
-    if batch.stage == "drain" and now < desk.budget.end:
-        harder = "close"
-    elif batch.stage != "force" and entry.node.forces:
-        harder = "force"
+    if entry.closes and at.stage == DRAIN:
+        harder = CLOSE
+        entry.trouble = "its drain did not end in time"
+    elif entry.closes and at.stage != FORCE and entry.node.forces:
+        harder = FORCE
     else:
-        return (yield Abandon(batch, entry, f"hangs in {batch.stage}"))
-    follow = Batch(deque([entry]), entry.node.affinity, stage=harder, current=entry)
-    follow.since = follow.started = now
-    now = yield Start(follow)
+        return (yield Abandon(batch, entry, f"hangs in {at.stage}"))
+    follow = Batch(
+        deque([entry]),
+        entry.node.affinity,
+        stage=harder,
+        started=now,
+        at=At(entry, harder, now),
+        instead_of=batch,
+    )
     desk.stuck.append(follow)
-    return now
+    return (yield Start(follow))
 
 
 def _give_up(desk: _Desk) -> Generator[Command, float, None]:
     """
     The whole budget is spent: nothing is forgotten, all of it is named.
     """
-    for batch in desk.active:
-        desk.todo.extend(batch.take_back())
     for batch in (*desk.active, *desk.stuck):
-        entry = batch.current
         batch.disowned = True
-        if entry is not None and not entry.done:
-            yield Abandon(batch, entry, f"hangs in {batch.stage}; the budget is spent")
-    unbegun = Batch(deque(), "any", stage="turn")
-    for entry in desk.todo:
+        batch.take_back()
+        at = batch.at
+        if at is not None and not at.entry.done:
+            reason = f"hangs in {at.stage}; the budget is spent"
+            yield Abandon(batch, at.entry, reason)
+    for entry in desk.entries:
         if not entry.done:
-            yield Abandon(unbegun, entry, "the budget was spent before its turn")
-
-
-def _by_lane(ordered: Iterable[Entry]) -> deque[Entry]:
-    """
-    The order, with the lanes of each wave together: fewer changes of driver.
-    """
-    waves: dict[int, dict[str, list[Entry]]] = {}
-    for entry in ordered:
-        lanes = waves.setdefault(entry.wave, {})
-        lanes.setdefault(entry.node.affinity, []).append(entry)
-    return deque(
-        entry
-        for lanes in waves.values()
-        for entries in lanes.values()
-        for entry in entries
-    )
+            yield Abandon(None, entry, "the budget was spent before its turn")
 
 
 def _alike(first: Entry, entry: Entry) -> bool:
-    return first.phase is entry.phase and first.node.affinity == entry.node.affinity
+    return first.rank == entry.rank and first.node.affinity == entry.node.affinity
 
 
-def _strict(entry: Entry) -> bool:
-    node = entry.node
-    return bool(node.drains or node.timeout is not None or node.uses)
-
-
-def _held_rank(batch: Batch, now: float) -> int:
-    """
-    The phase beyond which nothing may begin while this batch is stuck.
-    """
-    entry = batch.current
-    if entry is None or _strict(entry) or now - batch.since < _BARRIER_S:
-        return 0 if entry is None else entry.phase.rank
-    return _OPEN
+def _strict(at: At) -> bool:
+    node = at.entry.node
+    return at.stage == DRAIN or node.timeout is not None or bool(node.uses)
 
 
 def _slow(batch: Batch, now: float) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from memguard._lifecycle.order import Entry
 from memguard._phases import Ending, Outcome
+from memguard._records import field, record
 from memguard._sites import Site, call_site
 
 __all__ = ("AuditReport", "Finding", "ResourceReport", "ShutdownReport", "rows_of")
@@ -21,7 +21,7 @@ SCHEMA: Final = "memguard.shutdown/1"
 _ROWS_SHOWN: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResourceReport:
     """
     How one node ended. `ms` is wall time; `bytes_held` is None where unknown.
@@ -62,7 +62,7 @@ class ResourceReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """
     Something that is there after the shutdown and was not at the baseline.
@@ -92,7 +92,7 @@ class Finding:
         return f"{self.verdict} {self.kind} {self.name}{detail}{made}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AuditReport:
     """
     What the operating system and the interpreter hold, against the baseline.
@@ -134,7 +134,7 @@ class AuditReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShutdownReport:
     """
     Everything that was closed, how, and what the audit found afterwards.
@@ -211,22 +211,33 @@ class ShutdownReport:
 
 def rows_of(entries: Iterable[Entry]) -> tuple[ResourceReport, ...]:
     """
-    The report's rows, in the order of the shutdown.
+    The report's rows, in the order of the shutdown. One a node: what its drain has to
+    say stands in the row of its close.
     """
     return tuple(
-        _row(entry, entry.ending) for entry in entries if entry.ending is not None
+        _row(entry, entry.ending)
+        for entry in entries
+        if entry.closes and entry.ending is not None
     )
 
 
 def _row(entry: Entry, ending: Ending) -> ResourceReport:
+    outcome, reason, ms, stack = ending.outcome, ending.reason, ending.ms, ending.stack
+    drained = None if entry.drain is None else entry.drain.ending
+    if drained is not None:
+        if drained.outcome is not Outcome.CLOSED and outcome is Outcome.CLOSED:
+            outcome = drained.outcome
+        reason = "; ".join(filter(None, (drained.reason, reason)))
+        ms += drained.ms
+        stack = stack or drained.stack
     return ResourceReport(
         kind=entry.node.kind,
         name=entry.label,
         phase=entry.phase.value,
-        outcome=ending.outcome.value,
-        reason=ending.reason,
-        ms=ending.ms,
+        outcome=outcome.value,
+        reason=reason,
+        ms=ms,
         bytes_held=entry.bytes_held,
-        stack=ending.stack,
+        stack=stack,
         _site=entry.node.site,
     )

@@ -116,21 +116,30 @@ class Shutdown:
 
 
 def drive(
-    actions: Procedure, now: Callable[[], float], spawner: Spawner
+    actions: Procedure,
+    now: Callable[[], float],
+    spawner: Spawner,
+    hurry: Callable[[], None] | None = None,
 ) -> ShutdownReport:
     """
     Carry a procedure out, blocking this thread.
+
+    A Ctrl-C meanwhile calls *hurry*; it is raised when the procedure is over.
     """
     pause = threading.Event()  # never set: only for its bounded wait
+    interrupt: BaseException | None = None
     while True:
         try:
             action = next(actions)
         except StopIteration as stop:
-            return _report(stop)
+            return _report(stop, interrupt)
         if isinstance(action, float):
-            pause.wait(action)
+            try:
+                pause.wait(action)
+            except KeyboardInterrupt as error:
+                interrupt = error
         else:
-            run_plan(action, now, spawner)
+            interrupt = run_plan(action, now, spawner, hurry) or interrupt
 
 
 async def adrive(
@@ -141,18 +150,21 @@ async def adrive(
     """
     import asyncio
 
+    interrupt: BaseException | None = None
     while True:
         try:
             action = next(actions)
         except StopIteration as stop:
-            return _report(stop)
+            return _report(stop, interrupt)
         if isinstance(action, float):
             await asyncio.sleep(action)
         else:
-            await arun_plan(action, now, spawner)
+            interrupt = await arun_plan(action, now, spawner) or interrupt
 
 
-def _report(stop: StopIteration) -> ShutdownReport:
+def _report(stop: StopIteration, interrupt: BaseException | None) -> ShutdownReport:
+    if interrupt is not None:
+        raise interrupt
     report: ShutdownReport = stop.value
     return report
 
