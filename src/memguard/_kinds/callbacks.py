@@ -219,7 +219,7 @@ def warn_at(site: Site | None, warning: Warning, registry: Registry) -> None:
 
     filename, line = ("unknown", 0) if site is None else (site.filename, site.line)
     try:
-        warnings.warn_explicit(warning, None, filename, line, "memguard")  # type: ignore[arg-type]
+        warnings.warn_explicit(warning, None, filename, line, "memguard")
     except Warning as error:
         registry.failures.record("warning", error, call_site(site))
 

@@ -17,8 +17,8 @@ from weakref import ref
 from memguard._kinds.callbacks import Call, is_coroutine, live_loop, thread_safely
 from memguard._kinds.closers import running_loop
 from memguard._kinds.listener import Listener
-from memguard._kinds.slots import SiteGrowth
 from memguard._kinds.listening import Listening, checked_event
+from memguard._kinds.slots import SiteGrowth
 from memguard._phases import CLOSING, Phase
 from memguard._sites import call_site
 from memguard._tree import Branch

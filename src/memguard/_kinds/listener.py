@@ -84,7 +84,7 @@ class Listener(Node):
         self._func: Callable[..., Any] | None = None
         self._ref: _SelfRef | None = None
         if type(fn) is MethodType:
-            self._hold_weakly(fn, has_end=owner is not emitter)
+            self._hold_weakly(fn, has_end=isinstance(owner, Branch))
 
     def _hold_weakly(self, method: MethodType, *, has_end: bool) -> None:
         try:

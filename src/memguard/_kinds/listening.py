@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from memguard._events import ListenerCeiling
 from memguard._kinds.callbacks import checked_name, warn_at
 from memguard._kinds.listener import Listener
-from memguard._kinds.slots import Growth, SiteGrowth, Slot
 from memguard._kinds.running import Running
+from memguard._kinds.slots import Growth, SiteGrowth, Slot
 from memguard._phases import CLOSING, DRAINING, NEW, Ending
 from memguard._sites import call_site
 from memguard._tree import Branch, Node
