@@ -37,7 +37,14 @@ def plant(guard: memguard.Guard) -> None:
     timer.daemon = True
     timer.start()
     LEFT.extend((thread, timer))
-    LEFT.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"]))
+    LEFT.append(
+        subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(20)"],
+            # Not the pipe of the test, which would wait for this child.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    )
     LEFT.append(tempfile.mkstemp()[1])
     BUS.on("event", LEFT.append)
     request = Request()
