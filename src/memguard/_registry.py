@@ -67,6 +67,7 @@ class Registry:
         "events",
         "expected",
         "failures",
+        "in_hand",
         "lock",
         "loop",
         "next_seq",
@@ -116,6 +117,9 @@ class Registry:
         self.drain_s = 30.0
         # Watched objects that outlived their scope; dead ones are dropped on append.
         self.expected: list[Any] = []
+        # Scopes that were entered and not left. The tree has only those that own
+        # something, and a shutdown waits for the others as well.
+        self.in_hand: set[Any] = set()
         # Tasks that close what a `with` block inside a loop could not await.
         self.tasks: set[Any] = set()
         _registries.add(self)

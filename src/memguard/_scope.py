@@ -87,6 +87,7 @@ class Scope(Closing):
         if self._token is not None or self.state > OPEN:
             raise self._not_enterable()
         self._token = _set(self)
+        self.registry.in_hand.add(self)
         return self
 
     def __exit__(
@@ -101,6 +102,7 @@ class Scope(Closing):
             _reset(token)
         except (ValueError, TypeError):
             self._left_elsewhere()
+        self.registry.in_hand.discard(self)
         # As `_end_empty`, written out: the way of most requests.
         if self._children is None:
             before = self.state
@@ -141,6 +143,7 @@ class Scope(Closing):
             _reset(token)
         except (ValueError, TypeError):
             self._left_elsewhere()
+        self.registry.in_hand.discard(self)
         try:
             await self.aclose()
         finally:
@@ -176,12 +179,14 @@ class Scope(Closing):
         if self._token is not None or self.state > OPEN:
             raise self._not_enterable()
         self._token = _BEGUN
+        self.registry.in_hand.add(self)
 
     def finish(self) -> None:
         """
         The work that `begin` began is over: leave the scope.
         """
         self._token = None
+        self.registry.in_hand.discard(self)
         if self._children is not None or not self._end_empty():
             self._leave()
 
@@ -199,6 +204,16 @@ class Scope(Closing):
         self.name = name
 
     # -- draining ----------------------------------------------------------------------
+
+    def enter_tree(self) -> None:
+        """
+        Have the shutdown that begins see this unit of work, though it owns nothing.
+        """
+        if self.work and self._token is not None and self._children is None:
+            try:
+                self._enter_tree()
+            except ScopeClosed:
+                return  # it was left this very moment
 
     @property
     def in_hand(self) -> bool:  # type: ignore[override]

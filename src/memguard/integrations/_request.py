@@ -9,15 +9,18 @@ from typing import Final
 
 from memguard._default import current, ensure_started
 from memguard._guard import Guard
+from memguard._phases import DRAINING, NEW, OPEN
 from memguard._scope import Scope
+from memguard.errors import ScopeClosed
 
-__all__ = ("Requests",)
+__all__ = ("UNMATCHED", "Requests", "request_name")
 
 # Methods come from clients: an unknown one must not become a name of its own.
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 )
-_UNMATCHED: Final = "(unmatched)"
+#: The template of a request whose route nobody knows.
+UNMATCHED: Final = "(unmatched)"
 
 
 class Requests:
@@ -45,14 +48,24 @@ class Requests:
     def guard(self) -> Guard:
         return self._guard or current()
 
-    def open(self) -> Scope:
+    def open(self) -> Scope | None:
         """
-        A fresh scope for one request; it gets its name when its route is known.
+        A fresh scope for one request, in hand until its `finish`.
+
+        It is counted when its route is known. None once the guard has shut down: a
+        server that still serves does so as if memguard was not there.
         """
         guard = self._guard or current()
-        if not guard.registry.running and not guard.control.draining:
-            ensure_started(guard)
-        scope = Scope(guard, _UNMATCHED)
+        state = guard.state
+        if state != OPEN:
+            if state == NEW:
+                ensure_started(guard)
+            elif state > DRAINING:
+                return None
+        try:
+            scope = Scope(guard, UNMATCHED)
+        except ScopeClosed:
+            return None  # closed this very moment
         scope.work = True
         return scope
 
@@ -69,4 +82,4 @@ def request_name(method: str, template: str | None) -> str:
     The bounded name of a request: its method and its route's template.
     """
     known = method if method in _METHODS else "OTHER"
-    return f"{known} {template or _UNMATCHED}"
+    return f"{known} {template or UNMATCHED}"

@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
-from weakref import ref
 
 from memguard._guard import Guard
 from memguard._scope import Scope
+from memguard.integrations._lifespan import Lifespan, note_loop
 from memguard.integrations._request import Requests, request_name
 
 __all__ = ("MemguardMiddleware",)
 
 _LOG: Final = logging.getLogger("memguard")
+_KEY: Final = "memguard.scope"
+_WEBSOCKET: Final = "websocket"
 
 Message: TypeAlias = MutableMapping[str, Any]
 Connection: TypeAlias = MutableMapping[str, Any]
@@ -32,8 +34,10 @@ class MemguardMiddleware:
     """
     Wrap an ASGI application, or `app.add_middleware(MemguardMiddleware)`.
 
-    With *health* that path answers with the health record. A websocket's scope is no
-    unit of work: make one for each message with `current_scope().scope("message")`.
+    With *health* that path answers GET and HEAD with the health record. A websocket's
+    scope is no unit of work: make one for each message with
+    `current_scope().scope("message")`. Inside another memguard middleware it adds no
+    second scope.
     """
 
     def __init__(
@@ -45,52 +49,69 @@ class MemguardMiddleware:
     ) -> None:
         self.app = app
         self._requests = Requests(guard, health)
-        self._saw_lifespan = False
+        self._lifespan: Lifespan | None = None
+        self._has_warned = False
 
     async def __call__(
         self, connection: Connection, receive: Receive, send: Send
     ) -> None:
+        """
+        One connection, from its first message to its last.
+        """
         kind = connection["type"]
         if kind == "http":
-            if connection["path"] == self._requests.health_path:
-                await self._health(send)
+            if self._requests.health_path is not None and self._asks_health(connection):
+                await self._health(connection, send)
                 return
-            scope = self._open(connection)
-            try:
-                async with scope:
-                    await self.app(connection, receive, send)
-                    _count(scope, connection)
-            except BaseException:
-                _count(scope, connection)
-                raise
-        elif kind == "websocket":
-            scope = self._open(connection)
-            scope.work = False
-            async with scope:
-                await self.app(connection, receive, send)
         elif kind == "lifespan":
-            self._saw_lifespan = True
-            await _Lifespan(self.app, self._requests.guard).run(
-                connection, receive, send
-            )
-        else:
+            self._lifespan = Lifespan(self._requests.guard)
+            await self._lifespan.run(self.app, connection, receive, send)
+            return
+        elif kind != _WEBSOCKET:
             await self.app(connection, receive, send)
+            return
+        scope = None if _KEY in connection else self._open()
+        if scope is None:
+            await self.app(connection, receive, send)
+            return
+        connection[_KEY] = scope
+        if kind == _WEBSOCKET:
+            scope.name = _WEBSOCKET
+            scope.work = False
+        scope.__enter__()
+        try:
+            await self.app(connection, receive, send)
+        finally:
+            if kind != _WEBSOCKET:
+                _count(scope, connection)
+            await scope.__aexit__(None, None, None)
 
-    def _open(self, connection: Connection) -> Scope:
+    def _open(self) -> Scope | None:
         requests = self._requests
-        guard = requests.guard
-        if not guard.registry.running and not guard.control.draining:
-            _note_loop(guard)
-            if not self._saw_lifespan:
-                _LOG.warning(
-                    "memguard: a request came without a lifespan start-up (does the"
-                    " server run with --lifespan off?); nothing will shut the guard"
-                    " down in order, unless a server's hook or your code does"
-                )
-                self._saw_lifespan = True
+        if not (requests.guard.registry.running or self._has_warned):
+            self._without_lifespan()
         return requests.open()
 
-    async def _health(self, send: Send) -> None:
+    def _without_lifespan(self) -> None:
+        if self._lifespan is not None and self._lifespan.complete:
+            return
+        self._has_warned = True
+        note_loop(self._requests.guard)
+        _LOG.warning(
+            "memguard: a request came without a lifespan start-up (does the server run"
+            " with --lifespan off?); nothing will shut the guard down in order, unless"
+            " a server's hook or your code does"
+        )
+
+    def _asks_health(self, connection: Connection) -> bool:
+        if connection["method"] not in ("GET", "HEAD"):
+            return False
+        # Some servers put the prefix the application is mounted at into the path.
+        path: str = connection["path"]
+        health = self._requests.health_path
+        return path == health or path == f"{connection.get('root_path', '')}{health}"
+
+    async def _health(self, connection: Connection, send: Send) -> None:
         status, body = self._requests.health()
         headers = [
             (b"content-type", b"application/health+json"),
@@ -100,70 +121,8 @@ class MemguardMiddleware:
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
         )
-        await send({"type": "http.response.body", "body": body})
-
-
-class _Lifespan:
-    """
-    One lifespan: the guard's life around the application's.
-    """
-
-    def __init__(self, app: Application, guard: Guard) -> None:
-        self._app = app
-        self._guard = guard
-        self._started = False
-        self._stopped = False
-        self._send: Send
-        self._receive: Receive
-
-    async def run(self, connection: Connection, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
-        try:
-            await self._app(connection, self._before, self._after)
-        except BaseException:
-            if self._started:
-                await self._shut_down()
-                raise
-            # The application knows no lifespan; the guard needs it all the same.
-            await self._alone()
-
-    async def _before(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "lifespan.startup":
-            self._start()
-        return message
-
-    async def _after(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "lifespan.startup.complete":
-            self._started = True
-        elif kind == "lifespan.startup.failed" or kind.startswith("lifespan.shutdown"):
-            await self._shut_down()
-        await self._send(message)
-
-    async def _alone(self) -> None:
-        if not self._guard.registry.running:
-            await self._receive()
-            self._start()
-        await self._send({"type": "lifespan.startup.complete"})
-        await self._receive()
-        await self._shut_down()
-        await self._send({"type": "lifespan.shutdown.complete"})
-
-    def _start(self) -> None:
-        _note_loop(self._guard)
-        self._guard.start()
-
-    async def _shut_down(self) -> None:
-        if not self._stopped:
-            self._stopped = True
-            await self._guard.ashutdown(reason="lifespan shutdown")
-
-
-def _note_loop(guard: Guard) -> None:
-    import asyncio
-
-    guard.registry.loop = ref(asyncio.get_running_loop())
+        shown = b"" if connection["method"] == "HEAD" else body
+        await send({"type": "http.response.body", "body": shown})
 
 
 def _count(scope: Scope, connection: Connection) -> None:

@@ -7,11 +7,10 @@ the extension wraps `app.wsgi_app`.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
+from memguard._default import configure
 from memguard._guard import Guard
-from memguard._settings import Settings
 from memguard.integrations._request import Requests
 from memguard.integrations.wsgi import Middleware, name_request
 
@@ -55,8 +54,8 @@ class Memguard:
                 " call Memguard(app) or init_app(app) once for each application"
             )
             raise RuntimeError(msg)
-        app.extensions[_KEY] = self
         self._configure(app)
+        app.extensions[_KEY] = self
         app.wsgi_app = Middleware(  # type: ignore[method-assign]
             app.wsgi_app, guard=self._guard, health=self._health
         )
@@ -69,9 +68,8 @@ class Memguard:
             for key, value in app.config.items()
             if key.startswith("MEMGUARD_")
         }
-        guard = Requests(self._guard, None).guard
-        if framework and not guard.is_running:
-            guard.apply(Settings.load(framework=framework, environ=os.environ))
+        if framework:
+            configure(Requests(self._guard, None).guard, framework)
 
 
 def _name() -> Any:

@@ -10,22 +10,38 @@ the ASGI lifespan does both, and the hooks stand aside.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from memguard._default import default_guard, ensure_started, prefork_master
+from memguard._default import (
+    default_guard,
+    ensure_started,
+    prefork_ahead,
+    prefork_master,
+)
 
-__all__ = ("hooks", "on_starting", "post_fork", "post_worker_init", "worker_exit")
+__all__ = (
+    "hooks",
+    "on_starting",
+    "post_fork",
+    "post_worker_init",
+    "worker_abort",
+    "worker_exit",
+)
+
+# gunicorn kills a worker that it has aborted for its silence after about a second.
+_ABORTED: Final = "1s"
 
 
-def on_starting(server: Any) -> None:
+def on_starting(_server: Any) -> None:
     """
-    In the master, before anything is loaded: declare, never arm.
+    In the master, before it forks: declare, never arm.
     """
     prefork_master(True)
 
 
-def post_fork(server: Any, worker: Any) -> None:
+def post_fork(_server: Any, _worker: Any) -> None:
     """
     In the worker, before its signal handlers and its application.
     """
@@ -36,17 +52,26 @@ def post_worker_init(worker: Any) -> None:
     """
     In the worker, when the application is loaded.
     """
+    prefork_master(False)  # also where a conf file's own post_fork replaced ours
     if not _has_lifespan(worker):
         ensure_started(default_guard())
 
 
-def worker_exit(server: Any, worker: Any) -> None:
+def worker_abort(worker: Any) -> None:
+    """
+    In a worker that the master takes for hung: little time is left.
+    """
+    worker.memguard_aborted = True
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
     """
     In the worker, when it leaves: the shutdown, unless the lifespan has done it.
     """
     guard = default_guard()
     if guard.is_running:
-        guard.shutdown(reason="gunicorn worker_exit")
+        aborted = getattr(worker, "memguard_aborted", False)
+        guard.shutdown(_ABORTED if aborted else None, reason="gunicorn worker_exit")
 
 
 def hooks(namespace: dict[str, Any]) -> None:
@@ -57,6 +82,7 @@ def hooks(namespace: dict[str, Any]) -> None:
         ("on_starting", on_starting, False),
         ("post_fork", post_fork, False),
         ("post_worker_init", post_worker_init, True),
+        ("worker_abort", worker_abort, False),
         ("worker_exit", worker_exit, True),
     ):
         theirs = namespace.get(name)
@@ -80,7 +106,7 @@ def _chain(
         first(a, b)
         second(a, b)
 
-    chained: Any = one if ours in (on_starting, post_worker_init) else two
+    chained: Any = two if ours in (post_fork, worker_exit) else one
     chained._memguard_chained = True
     result: Callable[..., Any] = chained
     return result
@@ -94,3 +120,22 @@ def _has_lifespan(worker: Any) -> bool:
         "uvicorn" in base.__module__ or base.__name__ in ("ASGIWorker", "UvicornWorker")
         for base in type(worker).__mro__
     )
+
+
+def _is_conf_of_gunicorn() -> bool:
+    """
+    True while gunicorn reads the conf file that imports this module.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module == "gunicorn.app.base" and frame.f_code.co_name == "load_config":
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+# With `preload_app` the application is loaded before any hook is called, and may call
+# `memguard.install()`: the master has to be known by then.
+if _is_conf_of_gunicorn():
+    prefork_ahead()

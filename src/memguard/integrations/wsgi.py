@@ -9,12 +9,13 @@ uses. Bodies that the server may send by itself (`wsgi.file_wrapper`) stay untou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 from memguard._guard import Guard
 from memguard._scope import Scope
 from memguard._tree import current
-from memguard.integrations._request import Requests, request_name
+from memguard.integrations._request import UNMATCHED, Requests, request_name
 
 __all__ = ("Middleware", "name_request")
 
@@ -31,7 +32,8 @@ class Middleware:
 
     The guard is started by the first request of each process, unless a server's hook
     has done so before. Costs a few microseconds a request. With *health* that path
-    answers with the health record; the application never sees it.
+    answers GET and HEAD with the health record; the application never sees it. Inside
+    another memguard middleware it adds no second scope.
     """
 
     def __init__(
@@ -47,25 +49,32 @@ class Middleware:
     def __call__(
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
+        """
+        One request; the result is its body, to be closed by the server.
+        """
         requests = self._requests
-        if environ.get("PATH_INFO") == requests.health_path:
+        if environ.get("PATH_INFO") == requests.health_path and environ.get(
+            "REQUEST_METHOD"
+        ) in ("GET", "HEAD"):
             return self._health(environ, start_response)
-        scope = requests.open()
+        scope = None if _KEY in environ else requests.open()
+        if scope is None:
+            return self._app(environ, start_response)
+        scope.begin()
         environ[_KEY] = scope
         token = current.set(scope)
         try:
             body = self._app(environ, start_response)
         except BaseException:
+            current.reset(token)
             _end(scope, environ)
             raise
-        finally:
-            current.reset(token)
+        current.reset(token)
         kind = type(body)
         if kind is list or kind is tuple:
             _end(scope, environ)  # nothing of the application runs after this
             return body
-        wrapper = environ.get("wsgi.file_wrapper")
-        if isinstance(wrapper, type) and isinstance(body, wrapper):
+        if _is_file(body, environ.get("wsgi.file_wrapper")):
             return _follow_file(body, scope, environ)
         return _Body(body, scope, environ)
 
@@ -89,7 +98,7 @@ def name_request(environ: Environ, template: str | None) -> None:
     """
     scope = environ.get(_KEY)
     if scope is not None:
-        scope.name = template
+        scope.name = template or UNMATCHED
 
 
 class _Body:
@@ -102,7 +111,7 @@ class _Body:
     def __init__(self, body: Iterable[bytes], scope: Scope, environ: Environ) -> None:
         self._body = body
         self._scope = scope
-        self._environ = environ
+        self._environ: Environ | None = environ
         self._next: Callable[[], bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -120,8 +129,11 @@ class _Body:
 
     def close(self) -> None:
         """
-        Close the application's body, then the scope. Servers call it once.
+        Close the application's body, then the scope. A second call does nothing.
         """
+        environ, self._environ = self._environ, None
+        if environ is None:
+            return
         token = current.set(self._scope)
         try:
             close = getattr(self._body, "close", None)
@@ -129,7 +141,27 @@ class _Body:
                 close()
         finally:
             current.reset(token)
-            _end(self._scope, self._environ)
+            _end(self._scope, environ)
+
+    def __del__(self) -> None:
+        # A server that broke the protocol, or a response of a test client that nobody
+        # closed: the request must not stay in hand for ever. A destructor may run
+        # inside anybody's locked section, so others do the closing.
+        environ = self._environ
+        if environ is not None:
+            scheduler = self._scope.registry.scheduler
+            end = partial(_end, self._scope, environ)
+            scheduler.call_at(0.0, partial(scheduler.submit, end))
+
+
+def _is_file(body: Any, wrapper: Any) -> bool:
+    """
+    True for what the server may send by itself, if it gets it as it is.
+    """
+    if isinstance(wrapper, type):
+        return isinstance(body, wrapper)
+    # uWSGI's is a function, and what it returns is recognised by its identity.
+    return wrapper is not None and hasattr(body, "fileno")
 
 
 def _follow_file(body: Any, scope: Scope, environ: Environ) -> Iterable[bytes]:
@@ -155,6 +187,5 @@ def _follow_file(body: Any, scope: Scope, environ: Environ) -> Iterable[bytes]:
 
 
 def _end(scope: Scope, environ: Environ) -> None:
-    template = scope.name if scope.name != "(unmatched)" else None
-    scope.count_as(request_name(environ.get("REQUEST_METHOD", ""), template))
-    scope.close()
+    scope.count_as(request_name(environ.get("REQUEST_METHOD", ""), scope.name))
+    scope.finish()
