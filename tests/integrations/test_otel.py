@@ -12,8 +12,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from socket import socketpair
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import pytest
@@ -35,6 +36,9 @@ from memguard._telemetry.flush import LastExport
 from memguard.errors import ScopeClosed
 from memguard.integrations.otel import MemguardInstrumentor, instrument
 from memguard.testing import FakeClock, FakeProbe
+
+if TYPE_CHECKING:
+    from conftest import RunPython
 
 # What is promised, written down a second time: name, unit, how it is aggregated.
 RISING, AMOUNT, GAUGE, HISTOGRAM = "rising sum", "sum", "gauge", "histogram"
@@ -771,6 +775,69 @@ def test_a_dead_collector_is_given_up(
     assert found.batches == []
     found.answers.set()
     assert instrumentation.is_active
+
+
+def test_the_exit_does_not_wait_for_a_dead_collector(
+    run_python: RunPython,
+) -> None:
+    """
+    What did not answer once is not asked again by the provider's own exit function.
+    """
+    done = run_python(
+        """
+import threading
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    ConsoleMetricExporter, PeriodicExportingMetricReader
+)
+import memguard
+from memguard._telemetry.flush import LastExport
+
+class Dead(ConsoleMetricExporter):
+    def export(self, *args, **kwargs):
+        threading.Event().wait(20)
+
+LastExport.timeout = 0.1
+reader = PeriodicExportingMetricReader(Dead(), export_interval_millis=60_000)
+metrics.set_meter_provider(MeterProvider([reader]))
+memguard.install()
+""",
+        timeout=10,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_connections_of_exporters_are_no_leak() -> None:
+    """
+    A socket that an exporter keeps open is its own, one of the application is a leak.
+    """
+
+    class Connecting(Collector):
+        connection: Any = None
+
+        def export(self, *args: Any, **kwargs: Any) -> MetricExportResult:
+            if self.connection is None:
+                self.connection = {"pool": [socketpair()]}
+            return MetricExportResult.SUCCESS
+
+    exporter = Connecting()
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)
+    guard = Guard(shutdown_timeout="500ms", grace="1s")
+    instrument(guard, MeterProvider([reader], shutdown_on_exit=False))
+    guard.start()
+    assert guard.shutdown().clean
+    assert exporter.connection is not None
+    guard.start()
+    reader.force_flush()
+    assert guard.audit().clean
+    own = socketpair()
+    report = guard.shutdown()
+    assert [("socket", "leaked")] * 2 == [
+        (finding.kind, finding.verdict) for finding in report.audit.findings
+    ]
+    for one in (*own, *exporter.connection["pool"][0]):
+        one.close()
 
 
 def test_the_last_export_has_two_seconds() -> None:

@@ -96,11 +96,22 @@ class Auditor:
         baseline = self._baseline
         if baseline is not None:
             loop = running_loop() or (None if self._loop is None else self._loop())
+            self._leave_out_hosts(owned)
             self._now = now = take_inventory(loop)
             yield from now.beyond(baseline, owned)
             for path, site in self._temp.left():
                 detail = self._temp.describe(path)
                 yield Finding("tempfile", path, LEAKED, detail, call_site(site))
+
+    def _leave_out_hosts(self, owned: Owned) -> None:
+        """
+        Descriptors that a node of the guard knows to be of a host: telemetry's.
+        """
+        guard = self._guard()
+        for node in () if guard is None else guard.children():
+            tell = getattr(node, "host_descriptors", None)
+            if tell is not None:
+                owned.fds.update(tell())
 
     @staticmethod
     def _outlived(guard: Branch) -> Iterator[Finding]:
@@ -127,9 +138,7 @@ class Auditor:
         now = self._now
         if now is None:
             return AuditReport(tuple(kept), tuple(ignored), {}, attempt)
-        return AuditReport(
-            tuple(kept), tuple(ignored), now.counts, attempt, now.unseen
-        )
+        return AuditReport(tuple(kept), tuple(ignored), now.counts, attempt, now.unseen)
 
     def _is_ignored(self, finding: Finding) -> bool:
         """

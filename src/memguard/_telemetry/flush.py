@@ -56,6 +56,12 @@ class LastExport(Node):
     def _force(self) -> None:
         self._instrumentation.gave_up()
 
+    def host_descriptors(self) -> set[int]:
+        """
+        For the audit: connections of exporters, which are not the application's.
+        """
+        return self._instrumentation.descriptors()
+
     def _release(self) -> Any:
         if self._unsubscribe is not None:
             self._unsubscribe()

@@ -4,6 +4,7 @@ Turning the metrics of a guard on for a meter provider, and off again.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
@@ -11,6 +12,7 @@ from weakref import ref
 from memguard._guard import Guard
 from memguard._kinds.closers import running_loop
 from memguard._telemetry.bridge import Bridge, bridge_to, global_provider
+from memguard._telemetry.connections import held_by_exporters
 from memguard._telemetry.flush import FLUSH_S, LastExport
 from memguard._telemetry.hostmetrics import MODES, ProcessMetrics
 
@@ -90,22 +92,36 @@ class Instrumentation:
         if not self.is_active:
             return
         self._bridge.observer.refresh()
-        provider: Any = self._provider or global_provider()
-        export = getattr(provider, "force_flush", None)
+        export = getattr(self._real_provider(), "force_flush", None)
         if export is None:  # the API alone: there is nothing to export to
             return
         clock = self._clock
         begun = clock()
         if export(round(timeout * 1000)) is False:
-            self.gave_up()
-            return
-        self._flushed_in = clock() - begun
+            self._bridge.observer.gave_up()
+        else:
+            self._flushed_in = clock() - begun
 
     def gave_up(self) -> None:
         """
-        The export took too long; nobody waits for it any more.
+        The export took too long, and nobody waits for it any more.
+
+        Nor does the exit of the process: the provider would try again there, for up to
+        thirty seconds, with a collector that has not answered for two.
         """
         self._bridge.observer.gave_up()
+        shutdown = getattr(self._real_provider(), "shutdown", None)
+        if shutdown is not None:
+            atexit.unregister(shutdown)
+
+    def descriptors(self) -> set[int]:
+        """
+        The connections that exporters hold open.
+        """
+        return held_by_exporters(self._real_provider())
+
+    def _real_provider(self) -> Any:
+        return self._provider or global_provider()
 
     def finish(self, report: ShutdownReport) -> None:
         """

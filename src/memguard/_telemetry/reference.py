@@ -49,8 +49,11 @@ have a name; everything else begins with `memguard.`.
   `memguard.resource.name`.
 - In every shutdown of the guard the provider is asked to export once more
   (`force_flush`), for at most two seconds. The shutdown itself is recorded after it
-  is over, and exported too when the collector answered the first time. memguard never
-  shuts the provider down.
+  is over, and exported too when the collector answered the first time.
+- memguard never shuts the provider down. But when the collector did not answer in
+  those two seconds, the exit of the process does not wait for it again: the
+  provider's own `atexit` function is taken back. Connections of exporters are not
+  findings of the audit.
 """
 
 
