@@ -604,6 +604,20 @@ def test_max_age_is_absolute(guard: Guard, clock: FakeClock) -> None:
         assert {} == session.data
 
 
+def test_max_age_ends_a_session_when_its_last_connection_leaves(
+    guard: Guard, clock: FakeClock
+) -> None:
+    """
+    Not before, and without waiting for the grace.
+    """
+    chat = guard.sessions("chat", max_age="1m")
+    with chat.connect("ann"):
+        clock.advance("2m")
+        assert {"ann": "live"} == states(chat)
+    clock.advance("1s")
+    assert 0 == len(chat)
+
+
 # -- connections -------------------------------------------------------------------
 
 
@@ -966,6 +980,27 @@ def test_a_session_that_cannot_be_saved_stays_live(
         again.data["when"] = "now"
     assert chat.hibernate("ann")
     assert 1 == thing.closed
+
+
+def test_using_what_could_not_be_saved_starts_its_clock_anew(
+    chat: Sessions, clock: FakeClock
+) -> None:
+    """
+    The pause after a failure is over with the next use, by a block or a connection.
+    """
+    for use in (chat.open, chat.connect):
+        with chat.open("ann") as session:
+            session.data["when"] = object()
+        clock.advance("11m")
+        with use("ann"):
+            session.data["when"] = "now"
+        if use == chat.connect:
+            clock.advance("30s")
+        else:
+            clock.advance("9m30s")
+            assert {"ann": "live"} == states(chat)
+            clock.advance("30s")
+        assert {"ann": "hibernated"} == states(chat)
 
 
 def test_what_cannot_be_saved_still_expires(chat: Sessions, clock: FakeClock) -> None:

@@ -8,14 +8,18 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
 
 from memguard import Guard, current_scope
+from memguard._kinds.ring import Ring
 from memguard._sessions import ExpiredSession, Session, Sessions
 from memguard._sessions.stores import MemoryStore
-from memguard.errors import ScopeClosed, WouldBlockLoop
+from memguard.errors import ScopeClosed, SessionsFull, WouldBlockLoop
 from memguard.testing import FakeClock
 
 SOON = 5.0
@@ -47,7 +51,9 @@ def chat(guard: Guard) -> Sessions:
 
 
 @contextmanager
-def elsewhere(*jobs: Callable[[], object]) -> Iterator[list[object]]:
+def elsewhere(
+    *jobs: Callable[[], object], patience: float = SOON
+) -> Iterator[list[object]]:
     """
     Run each job in a thread of its own; on leaving, wait for all, and raise what
     they raised.
@@ -66,7 +72,7 @@ def elsewhere(*jobs: Callable[[], object]) -> Iterator[list[object]]:
         thread.start()
     yield results
     for thread in threads:
-        thread.join(SOON)
+        thread.join(patience)
         assert not thread.is_alive()
     if errors:
         raise errors[0]
@@ -89,6 +95,15 @@ class Slow:
     def __init__(self) -> None:
         self.closed_on: object = None
         self.gate = asyncio.Event()
+
+    @classmethod
+    def opened(cls) -> Slow:
+        """
+        One that closes at once.
+        """
+        slow = cls()
+        slow.gate.set()
+        return slow
 
     async def aclose(self) -> None:
         await self.gate.wait()
@@ -727,3 +742,116 @@ def test_a_store_that_takes_time_is_asked_in_a_thread(guard: Guard) -> None:
     run(main)
     assert 3 == len(threads)
     assert threading.get_ident() not in threads
+
+
+# -- everything at once ------------------------------------------------------------
+
+
+class Writers:
+    """
+    Threads and tasks that append numbers to logs of sessions, and note each.
+    """
+
+    names = tuple(f"user-{number}" for number in range(9))
+
+    def __init__(self, chat: Sessions, rounds: int) -> None:
+        self.chat = chat
+        self.rounds = rounds
+        self.written: list[tuple[str, int]] = []  # append is atomic
+        self.refused: list[str] = []
+        self.threads = 4
+        self.counting = threading.Lock()
+        self.next_entry = count().__next__
+
+    def log(self, session: Session) -> Ring[int]:
+        """
+        The log of one session.
+        """
+        return session.ring("log", of=int, max_entries=100_000)
+
+    def write(self, session: Session) -> None:
+        """
+        One entry, which nobody else writes.
+        """
+        entry = self.next_entry()
+        self.log(session).append(entry)
+        self.written.append((session.id, entry))
+
+    def in_thread(self, seed: int) -> None:
+        """
+        Open, connect and hibernate, in any order.
+        """
+        random = Random(seed)
+        for _ in range(self.rounds):
+            name = random.choice(self.names)
+            verb = random.choice([self.open, self.connect, self.chat.hibernate])
+            try:
+                verb(name)
+            except SessionsFull:
+                self.refused.append(name)
+        with self.counting:
+            self.threads -= 1
+
+    def open(self, name: str) -> None:
+        with self.chat.open(name) as session:
+            self.write(session)
+
+    def connect(self, name: str) -> None:
+        with self.chat.connect(name) as conn:
+            conn.timer(int, every="1h")
+            self.write(conn.session)
+
+    async def in_task(self, seed: int) -> None:
+        """
+        The same, with sessions that take an await to close.
+        """
+        random = Random(seed)
+        for _ in range(self.rounds):
+            name = random.choice(self.names)
+            try:
+                async with self.chat.open(name) as session:
+                    self.write(session)
+                    await asyncio.sleep(0)
+                    session.register(Slow.opened(), keep=True)
+            except SessionsFull:
+                self.refused.append(name)
+            if random.random() < 0.1:
+                await self.chat.ahibernate(random.choice(self.names))
+
+    async def in_tasks(self) -> None:
+        """
+        Three of them on one loop, which is there until nothing is bound to it.
+        """
+        await asyncio.gather(*(self.in_task(seed) for seed in range(3)))
+        await until(lambda: self.threads == 0)
+        for name in self.names:
+            await self.chat.ahibernate(name)
+
+    def found(self) -> list[tuple[str, int]]:
+        """
+        What the logs hold in the end.
+        """
+        entries: list[tuple[str, int]] = []
+        for name in self.names:
+            with self.chat.open(name) as session:
+                entries += [(name, entry) for entry in self.log(session)]
+        return entries
+
+
+def test_nothing_is_lost_while_all_do_everything(long_form: bool) -> None:
+    """
+    Fewer places than sessions, and hasty clocks: each entry that was appended is there
+    in the end, once.
+    """
+    guard = Guard().start()
+    chat = guard.sessions("chat", max_live=5, hibernate_after="2ms", grace="1ms")
+    writers = Writers(chat, rounds=5_000 if long_form else 150)
+    jobs = [partial(writers.in_thread, seed) for seed in range(writers.threads)]
+    with elsewhere(*jobs, lambda: asyncio.run(writers.in_tasks()), patience=300.0):
+        pass
+    assert sorted(writers.written) == sorted(writers.found())
+    stats = chat.stats()
+    assert stats.live <= 5
+    assert (0, 0) == (stats.pinned, stats.connected)
+    assert stats.restored > 10
+    assert guard.shutdown().clean

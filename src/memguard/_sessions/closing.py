@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from memguard._kinds.closers import running_loop
 from memguard._scope import Scope
-from memguard._sessions.steps import Refusal, Steps, arun, run, wait_in_thread, whole
+from memguard._sessions.steps import Refusal, Steps, arun, run, whole
 from memguard.errors import WouldBlockLoop
 
 if TYPE_CHECKING:
     from memguard._registry import Registry
+    from memguard._tree import Node
 
 __all__ = ("Apart", "Close", "dispose", "must_await")
 
@@ -33,27 +34,15 @@ class Close:
     def perform(self, refusal: Refusal) -> None:
         scope = self._scope
         here = running_loop()
-        home = _home_of(scope)
-        if here is not None and must_await(scope, here):
-            if not self._later:
-                raise WouldBlockLoop(*refusal)
-            scope.registry.background(here, self.aperform())
-        elif home in (None, here):
+        if here is None or not must_await(scope, here):
             scope._close()
+        elif self._later:
+            scope.registry.background(here, Scope.aclose(scope))
         else:
-            wait_in_thread(Scope.aclose(scope), home)
+            raise WouldBlockLoop(*refusal)
 
     async def aperform(self) -> None:
-        import asyncio
-
-        scope = self._scope
-        home = _home_of(scope)
-        if home in (None, running_loop()):
-            await Scope.aclose(scope)
-        else:
-            await asyncio.wrap_future(
-                asyncio.run_coroutine_threadsafe(Scope.aclose(scope), home)
-            )
+        await Scope.aclose(self._scope)
 
 
 class Apart:
@@ -103,17 +92,15 @@ def must_await(scope: Scope | None, here: Any) -> bool:
     """
     if scope is None:
         return False
-    return _home_of(scope) not in (None, here) or scope._awaits()
+    return any(
+        node.awaits or node.drains or _loop_elsewhere(node, here)
+        for node in scope.walk()
+    )
 
 
-def _home_of(scope: Scope) -> Any:
-    """
-    A running loop on which something below *scope* has to be closed.
-    """
-    for node in scope.walk():
-        if node.affinity == "loop" or node.awaits:
-            reference = getattr(node, "loop", None)
-            loop = None if reference is None else reference()
-            if loop is not None and loop.is_running():
-                return loop
-    return None
+def _loop_elsewhere(node: Node, here: Any) -> bool:
+    if node.affinity != "loop":
+        return False
+    reference = getattr(node, "loop", None)
+    loop = None if reference is None else reference()
+    return loop is not None and loop is not here and loop.is_running()

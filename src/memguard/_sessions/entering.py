@@ -131,8 +131,8 @@ def unpin(core: Core, slot: Slot) -> None:
         return  # a thread of the parent may have had the lock at the fork
     table = core.table
     with table.lock:
-        table.unpin(slot, core.now())
-        core.rearm()
+        if table.unpin(slot, core.now()):
+            core.rearm()
 
 
 def connect(core: Core, session: Session) -> Connection:

@@ -74,8 +74,10 @@ class Clocks:
         """
         True when *slot* has outlived `ttl` or `max_age` and nobody holds it.
         """
+        if slot.held:
+            return False
         at = self.expires_at(slot)
-        return at is not None and at <= now and not slot.held
+        return at is not None and at <= now
 
     def verdict(self, slot: Slot, now: float) -> Verdict:
         """
@@ -134,18 +136,21 @@ class Deadlines:
             heappop(heap)
         return heap[0][0] if heap else None
 
-    def put(self, slot: Slot, when: float | None) -> None:
+    def put(self, slot: Slot, when: float | None) -> bool:
         """
         See to it that *slot* is looked at by *when*; None asks for nothing.
+
+        False where that is so already.
         """
         if when is None or (slot.queued is not None and slot.queued <= when):
-            return
+            return False
         if slot.queued is None:
             self._valid += 1
         slot.queued = when
         slot.ticket = ticket = self._next_ticket()
         heappush(self._heap, (when, ticket, slot))
         self._sweep()
+        return True
 
     def forget(self, slot: Slot) -> None:
         """

@@ -92,7 +92,9 @@ class Opening(_Block):
     def __enter__(self) -> Session:
         core = self._begin_waiting(_OPEN)
         try:
-            session = run(enter(core, self._id), _OPEN)
+            session = core.pin_live(self._id)
+            if session is None:
+                session = run(enter(core, self._id), _OPEN)
         except BaseException:
             self._core = None
             raise
@@ -114,7 +116,9 @@ class Opening(_Block):
     async def __aenter__(self) -> Session:
         core = self._begin()
         try:
-            session = await arun(enter(core, self._id))
+            session = core.pin_live(self._id)
+            if session is None:
+                session = await arun(enter(core, self._id))
         except BaseException:
             self._core = None
             raise
@@ -127,6 +131,9 @@ class Opening(_Block):
         traceback: TracebackType | None,
     ) -> None:
         core, session = self._left()
+        if core.nothing_to_save(self._durable):
+            unpin(core, session._slot)
+            return
         quiet = kind is not None
         await arun(leave(core, session, durable=self._durable, quiet=quiet))
 

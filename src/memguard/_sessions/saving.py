@@ -22,7 +22,7 @@ def save(core: Core, session: Session) -> Steps[int]:
     """
     Write the record of a live session; gives its bytes.
 
-    The session is pinned meanwhile, which is no use of it: its clocks go on.
+    The session is held meanwhile, which is no use of it: its clocks go on.
     """
     table, slot = core.table, session._slot
     mine = Latch()
@@ -32,8 +32,7 @@ def save(core: Core, session: Session) -> Steps[int]:
                 raise ScopeClosed(session._ended_text())
             other = slot.saving
             if other is None:
-                slot.saving = mine
-                table.pin(slot)
+                table.begin_saving(slot, mine)
         if other is not None:
             yield Wait(other)
     try:
@@ -48,9 +47,8 @@ def save(core: Core, session: Session) -> Steps[int]:
         return len(record)
     finally:
         with table.lock:
-            slot.saving = None
-            table.unpin(slot, core.now(), used=False)
-            core.rearm()
+            if table.end_saving(slot):
+                core.rearm()
         mine.set()
 
 
@@ -80,15 +78,13 @@ def save_on_leaving(
 
 def back_up(core: Core, slot: Slot) -> Steps[None]:
     """
-    Save a session that is in use for long; it was pinned for that.
+    Save a session that is in use for long.
     """
     session = slot.session
+    if session is None or not session.dirty:
+        return
     try:
-        if session is not None and session.dirty:
-            yield from save(core, session)
+        yield from save(core, session)
     except Exception as error:
-        core.failed("backing up a session", error)
-    finally:
-        with core.table.lock:
-            core.table.unpin(slot, core.now(), used=False)
-            core.rearm()
+        if slot.session is session:  # else it was put out meanwhile, and saved there
+            core.failed("backing up a session", error)

@@ -36,9 +36,10 @@ class Slot:
     """
     The bookkeeping of one id. All of it is read and written under the table's lock.
 
-    `session` is there while the session is live. `pins` counts open blocks, and saves
-    that run. `busy` is closed while somebody brings the session in or puts it out;
-    nobody else touches it then. Times are monotonic seconds.
+    `session` is there while the session is live. `pins` counts open blocks. `saving`
+    is closed while it is being saved: one save after the other. `busy` is closed while
+    somebody brings the session in or puts it out; nobody else touches it then. Times
+    are monotonic seconds.
     """
 
     __slots__ = (
@@ -91,6 +92,6 @@ class Slot:
     @property
     def held(self) -> bool:
         """
-        True while somebody uses it: it neither sleeps nor expires then.
+        True while somebody uses or saves it: it neither sleeps nor expires then.
         """
-        return self.pins > 0 or bool(self.connections)
+        return bool(self.pins or self.connections or self.saving is not None)

@@ -27,16 +27,25 @@ __all__ = (
     "arun",
     "caller",
     "run",
-    "wait_in_thread",
     "whole",
 )
 
 _T = TypeVar("_T")
 # However long somebody else takes: nobody waits for ever.
 _PATIENCE_S: Final = 30.0
+_GLANCE_S: Final = 0.05
 
 #: The verb and its asynchronous form, for WouldBlockLoop.
 Refusal: TypeAlias = tuple[str, str]
+
+
+class LoopEnded(RuntimeError):
+    """
+    Raised where a loop ended before it had done what was asked of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the event loop that this had to run on has ended")
 
 
 class Step(Protocol):
@@ -147,7 +156,7 @@ class Call:
         if running_loop() is not None:
             _drop(result)
             raise WouldBlockLoop(*refusal)
-        return wait_in_thread(result, self._registry.loop)
+        return _wait_in_thread(result, self._registry.loop)
 
     async def aperform(self) -> Any:
         if self._blocking:
@@ -171,9 +180,11 @@ async def whole(registry: Registry, steps: Steps[_T]) -> _T:
     return await asyncio.shield(task)
 
 
-def wait_in_thread(awaitable: Awaitable[_T], loop: Any) -> _T:
+def _wait_in_thread(awaitable: Awaitable[_T], loop: Any) -> _T:
     """
     The result of *awaitable*, from *loop* (or a weak reference) or a fresh one.
+
+    Raises LoopEnded when the loop came to its end before.
     """
     import asyncio
 
@@ -184,8 +195,20 @@ def wait_in_thread(awaitable: Awaitable[_T], loop: Any) -> _T:
         loop = loop()
     if loop is None or not loop.is_running():
         return asyncio.run(bounded())
-    future = asyncio.run_coroutine_threadsafe(bounded(), loop)
-    return future.result(_PATIENCE_S + 1.0)
+    coroutine = bounded()
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    # A loop that ends forgets what it was handed: nobody would ever tell us.
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    while not done.wait(_GLANCE_S):
+        if loop.is_closed():
+            coroutine.close()
+            _drop(awaitable)
+            raise LoopEnded
+    if future.cancelled():
+        _drop(awaitable)
+        raise LoopEnded
+    return future.result()
 
 
 def _drop(awaitable: Any) -> None:

@@ -129,18 +129,31 @@ class Table:
         slot.pins += 1
         self.idle.pop(slot.id, None)
 
-    def unpin(self, slot: Slot, now: float, *, used: bool = True) -> None:
+    def unpin(self, slot: Slot, now: float) -> bool:
         """
-        Hold it no longer; with *used* its clocks start anew.
+        Hold it no longer; its clocks start anew. True: set the alarm.
         """
         slot.pins -= 1
-        if used:
-            slot.used = now
-            slot.awake_until = None
+        slot.used = now
+        slot.awake_until = None
         if slot.grace_end is not None and slot.grace_end <= now:
             # It ended while somebody had the session open: the idle clock runs.
             slot.grace_end = None
-        self._rest(slot)
+        return self._rest(slot)
+
+    def begin_saving(self, slot: Slot, latch: Latch) -> None:
+        """
+        Hold a session while it is saved.
+        """
+        slot.saving = latch
+        self.idle.pop(slot.id, None)
+
+    def end_saving(self, slot: Slot) -> bool:
+        """
+        Saving was no use of it: its clocks have gone on. True: set the alarm.
+        """
+        slot.saving = None
+        return self._rest(slot)
 
     def attach(self, slot: Slot, connection: Connection) -> None:
         """
@@ -158,6 +171,8 @@ class Table:
         """
         if slot.connections is None or connection not in slot.connections:
             return
+        if self.slots.get(slot.id) is not slot:
+            return  # of a life of the guard that is over
         del slot.connections[connection]
         slot.used = now
         slot.awake_until = None
@@ -166,12 +181,11 @@ class Table:
             slot.grace_end = now + self.clocks.grace
             self._rest(slot)
 
-    def _rest(self, slot: Slot) -> None:
+    def _rest(self, slot: Slot) -> bool:
         if slot.held or slot.busy is not None or self.slots.get(slot.id) is not slot:
-            return
+            return False
         self.idle[slot.id] = slot
-        self.idle.move_to_end(slot.id)
-        self.deadlines.put(slot, self.clocks.next(slot))
+        return self.deadlines.put(slot, self.clocks.next(slot))
 
     def weigh(self, slot: Slot, size: int) -> None:
         """
@@ -204,7 +218,7 @@ class Table:
 
     def due(self, now: float) -> tuple[Slot, Verdict] | None:
         """
-        The next session for which something is due: claimed, for a backup pinned.
+        The next session for which something is due: claimed, but for a backup.
         """
         while True:
             slot = self.deadlines.pop(now)
@@ -216,7 +230,6 @@ class Table:
             if verdict is Verdict.BACKUP:
                 backup = self.clocks.backup_every
                 slot.backup_at = None if backup is None else now + backup
-                self.pin(slot)
             elif verdict is not Verdict.NOTHING:
                 self.claim(slot)
                 return slot, verdict
