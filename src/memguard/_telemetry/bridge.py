@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import ref
 
@@ -58,7 +58,7 @@ class Bridge:
         """
         Make every instrument of the table. Called once for each provider.
         """
-        meter = provider.get_meter("memguard", version("memguard"), SCHEMA_URL)
+        meter = provider.get_meter("memguard", _version(), SCHEMA_URL)
         for row in TABLE:
             create = getattr(meter, f"create_{row.kind}")
             if row.read is not None:
@@ -142,6 +142,13 @@ def _recorder(create: Any, row: Instrument) -> Any:
         ).record
     except TypeError:  # an API that takes no advice on buckets yet
         return create(row.name, unit=row.unit, description=row.doc).record
+
+
+def _version() -> str | None:
+    try:
+        return version("memguard")
+    except PackageNotFoundError:  # run from its source, or put into another program
+        return None
 
 
 def global_provider() -> metrics.MeterProvider:
