@@ -4,12 +4,12 @@ How members of a pool are ended: by the function given, else as their type is cl
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Generator
 from typing import Any
 
 from memguard._kinds.closers import info_of, is_coroutine
 
-__all__ = ("Disposal",)
+__all__ = ("Disposal", "Pending")
 
 
 class Disposal:
@@ -50,11 +50,11 @@ class Disposal:
             return is_coroutine(getattr(type(member), close, None))
         return is_coroutine(close)
 
-    def end_all(self, members: list[Any]) -> Coroutine[Any, Any, None] | None:
+    def end_all(self, members: list[Any]) -> Pending | None:
         """
-        End *members*; what has to be awaited comes back as one coroutine.
+        End *members*; what has to be awaited comes back as one awaitable.
         """
-        pending: list[Awaitable[Any]] = []
+        pending: list[Any] = []
         for member in members:
             how = self.way(member)
             if how is None:
@@ -64,13 +64,42 @@ class Disposal:
             except Exception as error:  # the others are ended all the same
                 self._record("dispose", error)
                 continue
-            if result is not None and hasattr(result, "__await__"):
+            if hasattr(type(result), "__await__"):
                 pending.append(result)
-        return self._await_all(pending) if pending else None
+        return Pending(pending, self._record) if pending else None
 
-    async def _await_all(self, pending: list[Awaitable[Any]]) -> None:
-        for one in pending:
+
+class Pending:
+    """
+    Endings that have to be awaited, one after the other; or closed, if nobody can.
+    """
+
+    __slots__ = ("_awaitables", "_record")
+
+    def __init__(
+        self, awaitables: list[Any], record: Callable[[str, BaseException], None]
+    ) -> None:
+        self._awaitables = awaitables
+        self._record = record
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.run().__await__()
+
+    async def run(self) -> None:
+        """
+        Await them all.
+        """
+        while self._awaitables:
             try:
-                await one
+                await self._awaitables.pop(0)
             except Exception as error:  # the others are ended all the same
                 self._record("dispose", error)
+
+    def close(self) -> None:
+        """
+        Give up on what was not begun.
+        """
+        while self._awaitables:
+            close = getattr(self._awaitables.pop(), "close", None)
+            if close is not None:
+                close()

@@ -1,24 +1,26 @@
 """
 Leases: how a member of a pool is taken and given back, in a thread or on a loop.
 
-The pool decides in generators; the lease performs the calls and the waits they yield.
+The pool decides in generators; `drive` and `adrive` perform what they yield.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memguard._kinds.closers import running_loop
 from memguard._latch import Latch
-from memguard._records import record
 from memguard.errors import WouldBlockLoop
 
-__all__ = ("Call", "Lease", "Wait", "Waiter")
+if TYPE_CHECKING:
+    from memguard._kinds.members import Member
+    from memguard._kinds.pool import Pool
+
+__all__ = ("Call", "Lease", "Wait", "Waiter", "adrive", "drive")
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class Waiter:
@@ -41,67 +43,62 @@ class Waiter:
         self.filled = True
         self._latch.set()
 
-    def wake(self) -> None:
-        """
-        Let who waits look again, with nothing in hand.
-        """
-        self._latch.set()
-
     def wait(self, timeout: float) -> bool:
+        """
+        Block this thread for at most *timeout* seconds.
+        """
         return self._latch.wait(timeout)
 
     async def await_(self, timeout: float) -> bool:
+        """
+        Wait on this loop for at most *timeout* seconds.
+        """
         return await self._latch.await_(timeout)
 
 
-@record
 class Call:
     """
-    Call a function of the user; its result may be awaitable.
+    Call a function of the user; its result may be awaitable. `awaited` tells if it was.
     """
 
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
+    __slots__ = ("args", "awaited", "fn")
+
+    def __init__(self, fn: Callable[..., Any], *args: Any) -> None:
+        self.fn = fn
+        self.args = args
+        self.awaited = False
 
 
-@record
 class Wait:
     """
     Wait for a place in the line, in seconds.
     """
 
-    waiter: Waiter
-    timeout: float
+    __slots__ = ("timeout", "waiter")
 
-
-class Lender(Protocol[T_co]):
-    """
-    What a lease needs of a pool.
-    """
-
-    name: str | None
-
-    def take_steps(self) -> Generator[Any, Any, T_co]: ...
-
-    def give_back_steps(self, member: Any) -> Generator[Any, Any, None]: ...
+    def __init__(self, waiter: Waiter, timeout: float) -> None:
+        self.waiter = waiter
+        self.timeout = timeout
 
 
 class Lease(Generic[T]):
     """
-    One member for the length of one block. A lease is used once.
+    One member for the length of one `with` or `async with` block. Used once.
     """
 
     __slots__ = ("_member", "_pool", "_taken")
 
-    def __init__(self, pool: Lender[T]) -> None:
+    def __init__(self, pool: Pool[T]) -> None:
         self._pool = pool
-        self._member: T | None = None
+        self._member: Member[T] | None = None
         self._taken = False
 
     def __enter__(self) -> T:
         self._once()
-        self._member = member = _drive(self._pool.take_steps(), self._pool.name)
-        return member
+        if self._pool.is_async:
+            raise _needs_async(self._pool.label)
+        self._member = drive(self._pool.take_steps(), self._pool.label)
+        return self._member.value
 
     def __exit__(
         self,
@@ -110,12 +107,13 @@ class Lease(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         member, self._member = self._member, None
-        _drive(self._pool.give_back_steps(member), self._pool.name)
+        if member is not None:
+            drive(self._pool.give_back_steps(member), self._pool.label)
 
     async def __aenter__(self) -> T:
         self._once()
-        self._member = member = await _adrive(self._pool.take_steps())
-        return member
+        self._member = await adrive(self._pool.take_steps())
+        return self._member.value
 
     async def __aexit__(
         self,
@@ -124,24 +122,28 @@ class Lease(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         member, self._member = self._member, None
-        await _adrive(self._pool.give_back_steps(member))
+        if member is not None:
+            await adrive(self._pool.give_back_steps(member))
 
     def _once(self) -> None:
         if self._taken:
             msg = (
-                f"a lease of pool {self._pool.name!r} was used already; call acquire()"
+                f"a lease of pool {self._pool.label!r} was used already; call acquire()"
                 " for each block"
             )
             raise RuntimeError(msg)
         self._taken = True
 
 
-def _drive(steps: Generator[Any, Any, T], name: str | None) -> T:
+def drive(steps: Generator[Any, Any, T], label: str) -> T:
+    """
+    Perform what *steps* yield, in this thread. *label* is the pool's, for errors.
+    """
     try:
         step = next(steps)
         while True:
             try:
-                result = _perform(step, name)
+                result = _perform(step, label)
             except BaseException as error:
                 step = steps.throw(error)
             else:
@@ -151,26 +153,32 @@ def _drive(steps: Generator[Any, Any, T], name: str | None) -> T:
         return value
 
 
-def _perform(step: Any, name: str | None) -> Any:
+def _perform(step: Any, label: str) -> Any:
     if isinstance(step, Wait):
         if running_loop() is not None and not step.waiter.filled:
-            verb = f"acquiring from pool {name!r}"
+            verb = f"acquiring from pool {label!r}"
             raise WouldBlockLoop(verb, "`async with pool.acquire()`")
         return step.waiter.wait(step.timeout)
     result = step.fn(*step.args)
-    if result is not None and hasattr(result, "__await__"):
+    if _is_awaitable(result):
         close = getattr(result, "close", None)
         if close is not None:
             close()
-        msg = (
-            f"pool {name!r} is made with asynchronous functions; use"
-            " `async with pool.acquire()`"
-        )
-        raise TypeError(msg)
+        raise _needs_async(label)
     return result
 
 
-async def _adrive(steps: Generator[Any, Any, T]) -> T:
+def _needs_async(label: str) -> TypeError:
+    return TypeError(
+        f"pool {label!r} is made with asynchronous functions; use `async with"
+        " pool.acquire()`"
+    )
+
+
+async def adrive(steps: Generator[Any, Any, T]) -> T:
+    """
+    Perform what *steps* yield, on the running loop.
+    """
     try:
         step = next(steps)
         while True:
@@ -179,7 +187,8 @@ async def _adrive(steps: Generator[Any, Any, T]) -> T:
                     result = await step.waiter.await_(step.timeout)
                 else:
                     result = step.fn(*step.args)
-                    if result is not None and hasattr(result, "__await__"):
+                    if _is_awaitable(result):
+                        step.awaited = True
                         result = await result
             except BaseException as error:
                 step = steps.throw(error)
@@ -188,3 +197,7 @@ async def _adrive(steps: Generator[Any, Any, T]) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
+
+
+def _is_awaitable(result: Any) -> bool:
+    return hasattr(type(result), "__await__")

@@ -3,56 +3,70 @@ Pools: a bounded number of members that are lent out, reset, checked and ended.
 
 What happens is decided in generators that yield calls and waits; a lease carries them
 out in a thread or on a loop. The pool's lock is never held while a factory, a check, a
-reset or a dispose runs.
+reset or a dispose runs. Longer than 300 lines because the ways of a member, out and
+back, belong side by side.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
+from weakref import ref
 
-from memguard._kinds.closers import running_loop
-from memguard._kinds.disposal import Disposal
-from memguard._kinds.lease import Call, Lease, Wait, Waiter
-from memguard._kinds.members import MAKE, Members, PoolStats
+from memguard._kinds.callbacks import is_async, live_loop
+from memguard._kinds.caps import lifetime
+from memguard._kinds.closers import is_coroutine, running_loop
+from memguard._kinds.container import Container
+from memguard._kinds.disposal import Disposal, Pending
+from memguard._kinds.lease import Call, Lease, Wait, Waiter, adrive, drive
+from memguard._kinds.members import ENDED, MAKE, Member, Members, PoolStats
 from memguard._latch import Latch
 from memguard._phases import DRAINING, Phase
 from memguard._registry import Registry
 from memguard._settings import parse_duration
-from memguard._sites import call_site
-from memguard._tree import Branch, Node
+from memguard._tree import Branch
 from memguard.errors import PoolExhausted, ScopeClosed
+from memguard.typing import Duration
 
 __all__ = ("Pool", "PoolStats")
 
 T = TypeVar("T")
-Steps = Generator[Any, Any, T]
+R = TypeVar("R")
+Steps = Generator[Any, Any, R]
+
+# Members inherited through a fork: they share their sockets with the parent's, and a
+# destructor might say goodbye on them. So they are never destroyed.
+_inherited: Final[list[Any]] = []
 
 
-class Pool(Node, Generic[T]):
+class Pool(Container, Generic[T]):
     """
     `with pool.acquire() as member`, and the same with `async with`.
 
-    Members are made on demand up to *max_size*; who comes when all are lent waits in
-    line for at most *acquire_timeout*, then gets PoolExhausted. A returned member is
-    *reset*, an idle one is *checked* before it is lent and disposed after
-    *idle_timeout* (down to *min_size*). A member that fails either is disposed. All
-    four functions may be async for `async with` users.
+    Members are made by *factory* on demand, up to *max_size*; who comes when all are
+    lent waits in line for at most *acquire_timeout* and then gets PoolExhausted. A
+    returned member is *reset*, an idle one is *checked* before it is lent (falsy or
+    raising: it is disposed and another one made), and ended after *idle_timeout*, down
+    to *min_size*; so many are made when the guard starts. Without *dispose* a member is
+    closed as its type is. All four may be asynchronous for `async with`.
+
+    A failing reset, check or dispose is a background failure; what the factory raises
+    reaches the caller. A member that was made on an event loop is only lent on that
+    loop. Inside a running loop `with` never waits: it raises WouldBlockLoop.
     """
 
     __slots__ = (
         "_check",
         "_disposal",
-        "_dispose",
         "_drained",
         "_factory",
-        "_lock",
         "_members",
         "_reset",
-        "_sweep",
         "acquire_timeout",
         "idle_timeout",
+        "is_async",
+        "loop",
+        "spec",
     )
 
     kind: ClassVar[str] = "pool"
@@ -69,10 +83,10 @@ class Pool(Node, Generic[T]):
         dispose: Callable[[T], Any] | None = None,
         min_size: int = 0,
         max_size: int = 10,
-        idle_timeout: float | str | None = "10s",
-        acquire_timeout: float | str = "2s",
+        idle_timeout: Duration | None = "10s",
+        acquire_timeout: Duration = "2s",
     ) -> None:
-        super().__init__(owner, _name(name))
+        super().__init__(owner, name)
         for what, function in (
             ("factory", factory),
             ("reset", reset or _nothing),
@@ -80,221 +94,347 @@ class Pool(Node, Generic[T]):
             ("dispose", dispose or _nothing),
         ):
             if not callable(function):
-                msg = f"{what} of pool {name!r} must be callable, not {function!r}"
+                kind = type(function).__qualname__
+                msg = f"{what} of pool {name!r} must be a function, not a {kind}"
                 raise TypeError(msg)
+        #: True where `with` cannot be used. A plain function that returns an awaitable
+        #: is found out when it is called.
+        self.is_async = any(
+            function is not None and is_coroutine(function)
+            for function in (factory, reset, check, dispose)
+        )
         self._factory = factory
         self._reset = reset
         self._check = check
-        self._dispose = dispose
         self._disposal = Disposal(dispose, self._record)
-        self.idle_timeout = (
-            None
-            if idle_timeout is None
-            else parse_duration(idle_timeout, what="idle_timeout")
-        )
+        self.idle_timeout = lifetime(idle_timeout, "idle_timeout")
         self.acquire_timeout = parse_duration(acquire_timeout, what="acquire_timeout")
         self._members: Members[T] = Members(*_sizes(min_size, max_size))
-        self._lock = threading.RLock()
         self._drained = Latch()
-        self._sweep: Any = None
-
-    @property
-    def spec(self) -> dict[str, object]:
-        """
-        What has to be the same when the pool is asked for again.
-        """
-        return {
-            "factory": self._factory,
-            "reset": self._reset,
-            "check": self._check,
-            "dispose": self._dispose,
-            "min_size": self._members.min_size,
-            "max_size": self._members.max_size,
+        # Where members of asynchronous functions live: the last loop that made one.
+        self.loop: ref[Any] | None = None
+        #: What has to be the same where the same name is asked for again.
+        self.spec: dict[str, object] = {
+            "factory": factory,
+            "reset": reset,
+            "check": check,
+            "dispose": dispose,
+            "min_size": min_size,
+            "max_size": max_size,
             "idle_timeout": self.idle_timeout,
             "acquire_timeout": self.acquire_timeout,
         }
 
-    # -- lending -----------------------------------------------------------------------
+    # -- for users ---------------------------------------------------------------------
 
     def acquire(self) -> Lease[T]:
         """
         A lease on one member, for one `with` or `async with`.
+
+        Entering it raises PoolExhausted, WouldBlockLoop, ScopeClosed, or what the
+        factory raises.
         """
         return Lease(self)
 
-    def take_steps(self) -> Steps[T]:
+    def release(self, member: T) -> bool:
+        """
+        Give *member* back before its block ends. False, and counted, if it is not lent.
+        """
+        found = self._lent(member)
+        return found is not None and drive(self.give_back_steps(found), self.label)
+
+    async def arelease(self, member: T) -> bool:
+        """
+        As `release`, for asynchronous functions.
+        """
+        found = self._lent(member)
+        return found is not None and await adrive(self.give_back_steps(found))
+
+    def resize(self, max_size: int, *, min_size: int | None = None) -> None:
+        """
+        Change the bounds; idle members beyond are ended, lent ones on their return.
+        """
+        low = self._members.min_size if min_size is None else min_size
+        low, high = _sizes(low, max_size)
+        if self._is_inside():
+            self._put_off(lambda: self.resize(high, min_size=low))
+            return
+
+        def step() -> None:
+            members = self._members
+            members.min_size, members.max_size = low, high
+            members.pass_place()
+
+        self._locked(step)
+        self._end_idle(float("inf"), high)
+
+    def stats(self) -> PoolStats:
+        """
+        Sizes and counters of now.
+        """
+        if self._is_inside() or self.registry.detached:
+            return self._members.stats()
+        return self._locked(self._members.stats)
+
+    def _lent(self, value: T) -> Member[T] | None:
+        for member in list(self._members.used):
+            if member.value is value and not member.returning:
+                return member
+        self._count("foreign_releases")
+        return None
+
+    def _count(self, what: str) -> None:
+        if not self._is_inside() and not self.registry.detached:
+            self._locked(self._members.count, what)
+
+    # -- lending -----------------------------------------------------------------------
+
+    def take_steps(self) -> Steps[Member[T]]:
         """
         What has to happen until a member is in hand; for the lease.
         """
-        now = self.registry.clock.monotonic
-        deadline = now() + self.acquire_timeout
-        while True:
-            with self._lock:
-                if self.state >= DRAINING:
-                    raise ScopeClosed(self._ended_text())
-                got = self._members.next()
-            if isinstance(got, Waiter):
-                got = yield from self._wait(got, max(0.0, deadline - now()))
-            if got is MAKE:
-                return (yield from self._make())
-            if (yield from self._is_well(got)):
-                return got  # type: ignore[no-any-return]
+        if self._is_inside():
+            msg = (
+                f"pool {self.label!r} was asked for a member by a destructor that"
+                " interrupted the pool itself; give what it needs to a queue instead"
+            )
+            raise PoolExhausted(msg)
+        self._let_stale_go()
+        got = self._locked(self._next)
+        if isinstance(got, Waiter):
+            got = yield from self._wait(got)
+        if got is not MAKE and (yield from self._is_usable(got)):
+            return got  # type: ignore[no-any-return]
+        return (yield from self._make())
 
-    def give_back_steps(self, member: T) -> Steps[None]:
-        """
-        What has to happen when a lease ends.
-        """
-        members = self._members
-        with self._lock:
-            if id(member) not in members.used:
-                members.counts["foreign_releases"] += 1
-                return
-        if self._reset is not None:
-            try:
-                yield Call(self._reset, (member,))
-            except Exception as error:  # a member that cannot be reset is not reused
-                self._record("reset", error)
-                yield from self._drop(member)
-                return
-        with self._lock:
-            over = members.size > members.max_size or self.state >= DRAINING
-            if not over:
-                members.hand_on(member, self.registry.clock.monotonic())
-                self._plan_sweep()
-        if over:
-            yield from self._drop(member)
+    def _next(self) -> Any:
+        if self.state >= DRAINING:
+            raise ScopeClosed(self._ended_text())
+        return self._members.next()
 
-    def _wait(self, waiter: Waiter, timeout: float) -> Steps[Any]:
+    def _wait(self, waiter: Waiter) -> Steps[Any]:
         try:
-            yield Wait(waiter, timeout)
+            yield Wait(waiter, self.acquire_timeout)
         except BaseException:
             # Cancelled, or a wait inside a loop: what was handed over goes on.
-            with self._lock:
-                got = self._members.leave_line(waiter)
-                if got is MAKE:
-                    self._members.not_made()
-                elif got is not None:
-                    self._members.hand_on(got, self.registry.clock.monotonic())
+            self._pass_on(self._locked(self._members.leave_line, waiter))
             raise
-        with self._lock:
-            got = self._members.leave_line(waiter)
-            if got is not None:
-                return got
-            if self.state >= DRAINING:
-                raise ScopeClosed(self._ended_text())
-            self._members.counts["timeouts"] += 1
-            stats = self._members.stats()
-        msg = (
+        got = self._locked(self._members.leave_line, waiter)
+        if got is ENDED:
+            raise ScopeClosed(self._ended_text())
+        if got is None:
+            self._count("timeouts")
+            raise PoolExhausted(self._exhausted_text())
+        return got
+
+    def _pass_on(self, got: Any) -> None:
+        if got is MAKE:
+            self._locked(self._members.not_made)
+        elif isinstance(got, Member) and not self._take_back(got):
+            self._abandon(got)
+
+    def _exhausted_text(self) -> str:
+        stats = self.stats()
+        return (
             f"pool {self.label!r} had no member to lend within"
             f" {self.acquire_timeout:g} s: {stats.used} of at most {stats.max_size} are"
             f" lent, {stats.waiting} more wait. Give members back sooner, or raise"
             " max_size or acquire_timeout"
         )
-        raise PoolExhausted(msg)
 
-    def _make(self) -> Steps[T]:
+    def _is_usable(self, member: Member[T]) -> Steps[bool]:
+        """
+        Check *member*; if it is not well, end it and keep its place for another one.
+        """
+        well = member.loop is None or member.loop() is running_loop()
+        if well and self._check is not None:
+            try:
+                told = yield Call(self._check, member.value)
+                well = told is None or bool(told)
+            except Exception as error:  # a check may raise instead of answering
+                self._record("check", error)
+                well = False
+            except BaseException:
+                self._abandon(member)
+                raise
+            if not well:
+                self._count("failed_checks")
+        if not well:
+            self._locked(self._members.replace, member)
+            try:
+                yield from self._end(member)
+            except BaseException:
+                self._locked(self._members.not_made)
+                raise
+        return well
+
+    def _make(self) -> Steps[Member[T]]:
+        call = Call(self._factory)
         try:
-            member: T = yield Call(self._factory, ())
+            value: T = yield call
         except BaseException:
-            with self._lock:
-                self._members.not_made()
+            self._locked(self._members.not_made)
             raise
-        with self._lock:
-            self._members.made(member)
+        here = running_loop()
+        loop = None
+        if here is not None and (call.awaited or self._disposal.awaits(value)):
+            self.loop = loop = ref(here)
+        member = Member(value, self._members.era, loop)
+        self._locked(self._members.made, member)
         return member
 
-    def _is_well(self, member: Any) -> Steps[bool]:
-        if self._check is None:
-            return True
-        try:
-            well = yield Call(self._check, (member,))
-        except Exception as error:  # a check may raise instead of answering
-            self._record("check", error)
-            well = False
-        if well is None or well:
-            return True
-        with self._lock:
-            self._members.counts["failed_checks"] += 1
-        yield from self._drop(member)
-        return False
+    # -- coming back -------------------------------------------------------------------
 
-    def _drop(self, member: Any) -> Steps[None]:
+    def give_back_steps(self, member: Member[T]) -> Steps[bool]:
+        """
+        What has to happen when a lease ends; False if its member was given back before.
+        """
+        if self._is_inside():
+            self._put_off(lambda: drive(self.give_back_steps(member), self.label))
+            return True
+        if self.registry.detached or member.era < 0:
+            return False  # lent before a fork: it belongs to the parent
+        if not self._locked(self._members.begins_return, member):
+            return False
+        if self._reset is not None:
+            try:
+                yield Call(self._reset, member.value)
+            except Exception as error:  # a member that cannot be reset is not reused
+                self._record("reset", error)
+                self._count("failed_resets")
+                yield from self._drop(member)
+                return True
+            except BaseException:
+                self._abandon(member)
+                raise
+        if not self._take_back(member):
+            yield from self._drop(member)
+        return True
+
+    def _take_back(self, member: Member[T]) -> bool:
+        now = self.registry.clock.monotonic()
+
+        def step() -> bool:
+            kept = self.state < DRAINING and self._members.take_back(member, now)
+            self._watch_oldest()
+            return kept
+
+        kept = self._locked(step)
+        self._note_drained()
+        return kept
+
+    def _drop(self, member: Member[T]) -> Steps[None]:
         """
         End a member that was lent, and give its place to who waits.
         """
-        with self._lock:
-            self._members.drop(member)
-        how = self._disposal.way(member)
+        self._locked(self._members.drop, member)
+        try:
+            yield from self._end(member)
+        finally:
+            self._note_drained()
+
+    def _end(self, member: Member[T]) -> Steps[None]:
+        if member.loop is not None and member.loop() is not running_loop():
+            self._end_elsewhere([member])
+            return
+        how = self._disposal.way(member.value)
         if how is not None:
             try:
-                yield Call(how, (member,))
+                yield Call(how, member.value)
             except Exception as error:  # nobody could do anything about it
                 self._record("dispose", error)
-        if not self._members.used and self.state >= DRAINING:
+
+    def _abandon(self, member: Member[T]) -> None:
+        """
+        As `_drop`, where nothing can be waited for any more.
+        """
+        self._locked(self._members.drop, member)
+        self._end_elsewhere([member])
+        self._note_drained()
+
+    def _note_drained(self) -> None:
+        if not self._members.used:
             self._drained.set()
 
+    def _end_elsewhere(self, members: list[Member[T]]) -> None:
+        """
+        End *members* now; what has to be awaited is, on the loop they belong to.
+        """
+        for member in members:
+            pending = self._disposal.end_all([member.value])
+            if pending is not None:
+                self._leave_to_loop(pending, member.loop)
+
+    def _leave_to_loop(self, pending: Pending, where: ref[Any] | None) -> None:
+        registry = self.registry
+        loop = live_loop(registry.loop if where is None else where)
+        if loop is None or not loop.is_running():
+            pending.close()
+            msg = "the event loop of the member does not run any more"
+            self._record("dispose", RuntimeError(msg))
+            return
+        loop.call_soon_threadsafe(lambda: registry.background(loop, pending.run()))
+
     def _record(self, what: str, error: BaseException) -> None:
-        where = f"{what} of pool {self.label}"
-        self.registry.failures.record(where, error, call_site(self.site))
+        self._failed(what, error)
 
     # -- idle members ------------------------------------------------------------------
 
     def _arm(self) -> None:
-        with self._lock:
-            self._plan_sweep()
+        super()._arm()
+        if self._members.size < self._members.min_size:
+            # Connecting takes time, and the start has none.
+            self.registry.scheduler.submit(self._fill)
 
-    def _plan_sweep(self) -> None:
-        idle = self._members.idle
-        if (
-            self.idle_timeout is not None
-            and self._sweep is None
-            and self.registry.running
-            and idle
-            and self._members.size > self._members.min_size
-        ):
-            due = idle[0][1] + self.idle_timeout
-            self._sweep = self.registry.scheduler.call_at(due, self._on_sweep)
-
-    def _on_sweep(self) -> None:
-        self._sweep = None
-        self.registry.scheduler.submit(self.expire_idle)
-
-    def expire_idle(self) -> int:
+    def _fill(self) -> None:
         """
-        Dispose what was idle for too long; return how many. Also done by itself.
+        Make members up to `min_size`; asynchronous ones on the guard's loop.
         """
-        if self.idle_timeout is None:
-            return 0
-        limit = self.registry.clock.monotonic() - self.idle_timeout
-        return self._end_idle(limit, self._members.min_size)
+        registry = self.registry
+        if not is_async(self._factory):
+            drive(self._fill_steps(), self.label)
+            return
+        loop = live_loop(registry.loop)
+        if loop is not None and loop.is_running():
+            loop.call_soon_threadsafe(
+                lambda: registry.background(loop, adrive(self._fill_steps()))
+            )
 
-    def _end_idle(self, since: float, keep: int) -> int:
-        with self._lock:
-            ended = self._members.take_idle(since, keep)
-            self._plan_sweep()
-        pending = self._disposal.end_all(ended)
-        if pending is not None:
-            loop = None if self.registry.loop is None else self.registry.loop()
-            if loop is None or not loop.is_running():
-                self._record("dispose", RuntimeError())
-                pending.close()
-            else:
-                loop.call_soon_threadsafe(self.registry.background, loop, pending)
-        return len(ended)
+    def _fill_steps(self) -> Steps[None]:
+        while self.state < DRAINING and self._locked(self._members.lacks):
+            try:
+                member = yield from self._make()
+            except Exception as error:  # the first who needs a member will see it
+                self._record("factory", error)
+                return
+            if not self._take_back(member):
+                yield from self._drop(member)
 
-    def resize(self, max_size: int, *, min_size: int | None = None) -> None:
+    def _watch_oldest(self) -> None:
         """
-        Change the bounds; idle members beyond are disposed, lent ones on return.
+        Set the alarm for the member that is idle for longest. Lock held.
         """
         members = self._members
-        low = members.min_size if min_size is None else min_size
-        low, high = _sizes(low, max_size)
-        with self._lock:
-            members.min_size, members.max_size = low, high
-            members.pass_place()
-            over = members.size > high
-        if over:
-            self._end_idle(float("inf"), high)
+        if (
+            self.idle_timeout is not None
+            and members.idle
+            and members.size > members.min_size
+        ):
+            self._wake_at(members.idle[0].since + self.idle_timeout)
+
+    def _let_stale_go(self) -> None:
+        if self.idle_timeout is not None:
+            now = self.registry.clock.monotonic()
+            self._end_idle(now - self.idle_timeout, self._members.min_size)
+
+    def _tidy(self) -> None:
+        self._let_stale_go()
+        self._locked(self._watch_oldest)
+
+    def _end_idle(self, since: float, keep: int) -> None:
+        idle = self._members.idle
+        if idle and not self.registry.detached:
+            self._end_elsewhere(self._locked(self._members.take_idle, since, keep))
 
     # -- ending ------------------------------------------------------------------------
 
@@ -308,72 +448,83 @@ class Pool(Node, Generic[T]):
     @property
     def awaits(self) -> bool:  # type: ignore[override]
         """
-        True where members are ended by a coroutine function.
+        True where members are bound to a loop.
         """
         members = self._members
-        known = [one for one, _ in list(members.idle)] or list(members.used.values())
-        return bool(known) and self._disposal.awaits(known[0])
+        return any(member.loop is not None for member in (*members.idle, *members.used))
+
+    @property
+    def affinity(self) -> str:  # type: ignore[override]
+        """
+        Ended where its members live.
+        """
+        return "loop" if self.awaits else "any"
 
     def _drain(self) -> Any:
-        self._drained = Latch()
-        self._refuse_waiters()
+        """
+        Wait until all members are back; the pool is DRAINING and lends none.
+        """
+        self._drained = drained = Latch()
         if not self._members.used:
             return None
         timeout = self.registry.drain_s
         if running_loop() is not None:
-            return self._drained.await_(timeout)
-        self._drained.wait(timeout)
+            return drained.await_(timeout)
+        drained.wait(timeout)
         return None
 
-    def _refuse_waiters(self) -> None:
-        with self._lock:
-            waiters = list(self._members.waiters)
-        for waiter in waiters:
-            waiter.wake()  # it finds nothing in hand, and the pool closed
-
     def _disarm(self) -> Any:
-        return self._release()
+        self._rest()
+        ended = self._locked(self._members.take_all)
+        return self._disposal.end_all([member.value for member in ended])
 
     def _release(self) -> Any:
-        self._refuse_waiters()
-        with self._lock:
-            sweep, self._sweep = self._sweep, None
-            ended = self._members.take_idle(float("inf"), 0)
-        if sweep is not None:
-            sweep.cancel()
-        return self._disposal.end_all(ended)
+        return self._disarm()
+
+    def close(self) -> None:
+        """
+        End the pool now: idle members here (those of a loop soon, on that loop), lent
+        ones on their return. Closing twice does nothing.
+        """
+        if not self.registry.detached and self.claim():
+            pending = self._release()
+            if pending is not None:
+                self._leave_to_loop(pending, self.loop)
+            self.settle()
+
+    async def aclose(self) -> None:
+        """
+        As `close`, and waits until idle members of this loop have ended.
+        """
+        if not self.registry.detached and self.claim():
+            pending = self._release()
+            if pending is not None:
+                await pending
+            self.settle()
+
+    # -- forks -------------------------------------------------------------------------
 
     def _after_fork(self, registry: Registry) -> None:
-        # The members belong to the parent: forgotten, not ended.
         super()._after_fork(registry)
-        self._lock = threading.RLock()
-        self._members = Members(self._members.min_size, self._members.max_size)
-        self._sweep = None
+        self._forget()
 
-    # -- reading -----------------------------------------------------------------------
-
-    def stats(self) -> PoolStats:
-        """
-        Sizes and counters of now.
-        """
-        with self._lock:
-            return self._members.stats()
+    def _forget(self) -> None:
+        members = self._members
+        for member in (*members.idle, *members.used):
+            member.era = -1
+            _inherited.append(member)
+        self._members = Members(members.min_size, members.max_size)
+        self._drained = Latch()
+        self.loop = None
 
 
-def _name(name: str) -> str:
-    if not isinstance(name, str) or not name:
-        msg = f"the name of a pool must be a non-empty text, not {name!r}"
-        raise ValueError(msg)
-    return name
-
-
-def _nothing() -> None:
+def _nothing(*_: Any) -> None:
     return None
 
 
 def _sizes(min_size: int, max_size: int) -> tuple[int, int]:
     for what, value, least in (("min_size", min_size, 0), ("max_size", max_size, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if type(value) is not int or value < least:
             msg = f"{what} must be a whole number of at least {least}, not {value!r}"
             raise ValueError(msg)
     if min_size > max_size:
