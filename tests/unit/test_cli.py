@@ -69,6 +69,14 @@ async def on_a_loop():
     memguard.spawn(asyncio.sleep(60), name="sleeper")
     print("ran on a loop")
 
+def by_itself():
+    with memguard.install() as guard:
+        kept.append(guard.register(tempfile.TemporaryFile()))
+
+async def by_itself_on_a_loop():
+    async with memguard.install() as guard:
+        kept.append(guard.register(tempfile.TemporaryFile()))
+
 class Deep:
     @staticmethod
     def down():
@@ -397,6 +405,20 @@ def test_a_drill_whose_function_exits(run_python: RunPython, program: Path) -> N
     """
     done = run_python(COMMAND, "drill", f"{program}:leaves")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("function", ["by_itself", "by_itself_on_a_loop"])
+def test_a_program_may_shut_down_by_itself(
+    function: str, run_python: RunPython, program: Path
+) -> None:
+    """
+    Its own shutdown is the one that is reported.
+    """
+    done = run_python(COMMAND, "drill", "--json", f"{program}:{function}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["report"]
+    assert "file" in {one["kind"] for one in found["resources"]}
+    assert found["reason"].startswith("end of the")
 
 
 def test_a_drill_of_nothing(

@@ -95,7 +95,7 @@ class _Drill:
         self._timeout = timeout
         self.error: BaseException | None = None
         self.failures: tuple[BaseException, ...] = ()
-        self.report: ShutdownReport | None = None
+        self._reports: list[ShutdownReport] = []
 
     def hold(self, function: Callable[[], Any] | None) -> None:
         """
@@ -118,7 +118,19 @@ class _Drill:
     def _on_event(self, event: Event) -> None:
         # Strict mode raises from shutdown(), so the report is taken from here.
         if isinstance(event, ShutdownFinished):
-            self.report = event.report
+            self._reports.append(event.report)
+
+    @property
+    def report(self) -> ShutdownReport | None:
+        """
+        The report that matters: the first that is not clean, else the longest.
+
+        There may be several, for the program may shut the guard down by itself.
+        """
+        for report in self._reports:
+            if not report.clean:
+                return report
+        return max(self._reports, key=lambda one: len(one.resources), default=None)
 
     def _in_thread(self, function: Callable[[], Any] | None) -> None:
         ensure_started(self._guard)
@@ -128,7 +140,8 @@ class _Drill:
         except (Exception, SystemExit) as error:
             self._note(error)
         finally:
-            self._guard.shutdown(self._timeout, reason=_REASON)
+            if self._guard.is_running or not self._reports:
+                self._guard.shutdown(self._timeout, reason=_REASON)
 
     async def _on_loop(self, function: Any) -> None:
         ensure_started(self._guard)
@@ -138,7 +151,8 @@ class _Drill:
             except (Exception, SystemExit) as error:
                 self._note(error)
             finally:
-                await self._guard.ashutdown(self._timeout, reason=_REASON)
+                if self._guard.is_running or not self._reports:
+                    await self._guard.ashutdown(self._timeout, reason=_REASON)
 
     def _note(self, error: BaseException) -> None:
         """
