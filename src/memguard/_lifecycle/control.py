@@ -29,6 +29,8 @@ _BLOCK_S: Final = 2.0
 # closed as far as that goes, and everything else in time.
 _LOOP_ANSWERS_S: Final = 1.0
 _LATE_S: Final = 0.15
+_SENDING_STEP_S: Final = 0.005
+_SENDING_STEPS: Final = 50
 
 
 class Control:
@@ -52,6 +54,8 @@ class Control:
         self.begun = Latch()
         self.asked = Latch()
         self.draining = False
+        # Requests that the application has served and the server still sends.
+        self.sending: set[Any] = set()
         # Set when the guard's block is left; None while nobody is inside one.
         self.left: Latch | None = None
         self._root = root
@@ -140,6 +144,16 @@ class Control:
         run, left = self._run, self.left
         if run is not None and left is not None:
             left.wait(min(_BLOCK_S, run.budget.end - self._now()))
+
+    def wait_for_answers(self) -> None:
+        """
+        Before the process ends: let servers send what has been served, for a moment.
+        """
+        pause = threading.Event()  # never set: only for its bounded wait
+        for _ in range(_SENDING_STEPS):
+            if not self.sending:
+                return
+            pause.wait(_SENDING_STEP_S)
 
     def hurry(self) -> None:
         """

@@ -57,6 +57,7 @@ class _AtExit:
         try:
             if guard.is_running:
                 guard.shutdown(reason="interpreter exit")
+                guard.control.wait_for_answers()
         except Exception as error:
             # What is raised here would keep other exit functions from running.
             name = type(error).__qualname__

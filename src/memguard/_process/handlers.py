@@ -149,15 +149,18 @@ class Pipe:
             signal.set_wakeup_fd(found)
         self._wakes = found == -1
 
-    def disconnect(self) -> None:
+    def disconnect(self) -> bool:
         """
-        Undo `connect`, unless somebody else has taken over. Main thread only.
+        Undo `connect`, unless somebody else has taken over; True if it was connected.
+
+        Main thread only.
         """
-        if self._wakes:
-            self._wakes = False
+        was, self._wakes = self._wakes, False
+        if was:
             found = signal.set_wakeup_fd(-1)
             if found not in (self.write, -1):
                 signal.set_wakeup_fd(found)
+        return was
 
     def close(self) -> None:
         """

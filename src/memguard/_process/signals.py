@@ -79,17 +79,14 @@ class Signals:
                 " in the main thread; the shutdown relies on the host's hooks"
             )
             return False
-        if self._pipe is None:
-            self._open()
+        pipe = self._pipe or self._open()
         for number in self._numbers:
             stack = self._handlers.setdefault(number, [])
             if not (stack and stack[-1].on_top) and _is_ours_to_take(number):
                 stack.append(Handler(number, self._wake, self._is_over))
                 self._displaced.discard(number)
-        if self._pipe is not None and not any(
-            stack[-1].of_host for stack in self._handlers.values() if stack
-        ):
-            self._pipe.connect()
+        if not any(stack[-1].of_host for stack in self._handlers.values() if stack):
+            pipe.connect()
         return True
 
     def uninstall(self) -> None:
@@ -117,15 +114,13 @@ class Signals:
             # with the status it would have had without memguard.
             self._answering.die()
 
-    def _open(self) -> None:
-        self._pipe = Pipe()
+    def _open(self) -> Pipe:
+        self._pipe = pipe = Pipe()
         self._thread = threading.Thread(
-            target=self._watch,
-            args=(self._pipe,),
-            name="memguard-signals",
-            daemon=True,
+            target=self._watch, args=(pipe,), name="memguard-signals", daemon=True
         )
         self._thread.start()
+        return pipe
 
     def renew_in_child(self) -> None:
         """
@@ -137,10 +132,10 @@ class Signals:
         self._pid = os.getpid()
         self._answering = None
         self._reset()
-        self._open()
-        inherited.disconnect()
+        pipe = self._open()
+        if inherited.disconnect():
+            pipe.connect()
         inherited.close()
-        self._pipe.connect()
 
     # -- in the handler ----------------------------------------------------------------
 
@@ -234,6 +229,7 @@ class Signals:
         name = signal.Signals(handler.number).name
         self._answer(name, None)
         self._safely(self._guard.control.wait_for_block)
+        self._guard.control.wait_for_answers()
         self._over = True
         end_by_signal(handler)
 

@@ -13,7 +13,7 @@ from memguard._phases import DRAINING, NEW, OPEN
 from memguard._scope import Scope
 from memguard.errors import ScopeClosed
 
-__all__ = ("UNMATCHED", "Requests", "request_name")
+__all__ = ("UNMATCHED", "RequestScope", "Requests", "request_name")
 
 # Methods come from clients: an unknown one must not become a name of its own.
 _METHODS: Final = frozenset(
@@ -21,6 +21,40 @@ _METHODS: Final = frozenset(
 )
 #: The template of a request whose route nobody knows.
 UNMATCHED: Final = "(unmatched)"
+
+
+class RequestScope(Scope):
+    """
+    The scope of one request: a unit of work that is counted once it has a name.
+    """
+
+    __slots__ = ("_sending",)
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(guard, UNMATCHED)
+        self.work = True
+        self._sending = guard.control.sending
+
+    def is_served(self) -> None:
+        """
+        The application has done its part, and the server will call `finish`.
+
+        A shutdown does not wait for that, only the end of the process does, and not
+        for long: test clients leave answers unread.
+        """
+        if self._token is not None:
+            self._token = None
+            self.registry.in_hand.discard(self)
+            self._sending.add(self)
+            if self._left is not None:
+                self._left.set()
+
+    def finish(self) -> None:
+        """
+        The server is done with the request.
+        """
+        self._sending.discard(self)
+        super().finish()
 
 
 class Requests:
@@ -48,7 +82,7 @@ class Requests:
     def guard(self) -> Guard:
         return self._guard or current()
 
-    def open(self) -> Scope | None:
+    def open(self) -> RequestScope | None:
         """
         A fresh scope for one request, in hand until its `finish`.
 
@@ -63,11 +97,9 @@ class Requests:
             elif state > DRAINING:
                 return None
         try:
-            scope = Scope(guard, UNMATCHED)
+            return RequestScope(guard)
         except ScopeClosed:
             return None  # closed this very moment
-        scope.work = True
-        return scope
 
     def health(self) -> tuple[int, bytes]:
         """

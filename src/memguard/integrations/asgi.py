@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from memguard._guard import Guard
-from memguard._scope import Scope
 from memguard.integrations._lifespan import Lifespan, note_loop
-from memguard.integrations._request import Requests, request_name
+from memguard.integrations._request import Requests, RequestScope, request_name
 
 __all__ = ("MemguardMiddleware",)
 
@@ -86,7 +85,7 @@ class MemguardMiddleware:
                 _count(scope, connection)
             await scope.__aexit__(None, None, None)
 
-    def _open(self) -> Scope | None:
+    def _open(self) -> RequestScope | None:
         requests = self._requests
         if not (requests.guard.registry.running or self._has_warned):
             self._without_lifespan()
@@ -125,7 +124,7 @@ class MemguardMiddleware:
         await send({"type": "http.response.body", "body": shown})
 
 
-def _count(scope: Scope, connection: Connection) -> None:
+def _count(scope: RequestScope, connection: Connection) -> None:
     route = connection.get("route")
     template = getattr(route, "path", None)
     scope.count_as(request_name(connection["method"], template))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from memguard._default import configure
 from memguard._guard import Guard
 from memguard.integrations._request import Requests
-from memguard.integrations.wsgi import Middleware, name_request
+from memguard.integrations._wsgi import Middleware, answer_is_whole, name_request
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from flask import Flask, Response
 
 __all__ = ("Memguard",)
 
@@ -61,6 +61,8 @@ class Memguard:
         )
         # First of all, so that the name is known even if a later function answers.
         app.before_request_funcs.setdefault(None, []).insert(0, _name)
+        # These run last to first: it looks at what is really sent.
+        app.after_request_funcs.setdefault(None, []).insert(0, _look)
 
     def _configure(self, app: Flask) -> None:
         framework = {
@@ -77,3 +79,12 @@ def _name() -> Any:
 
     rule = request.url_rule
     name_request(request.environ, None if rule is None else rule.rule)
+
+
+def _look(response: Response) -> Response:
+    from flask import request
+
+    # Werkzeug makes error pages look like streams.
+    if not response.is_streamed or response.status_code >= 400:
+        answer_is_whole(request.environ)
+    return response
