@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from memguard._kinds.lease import drive
 from memguard._kinds.members import MAKE, Members
 from memguard._kinds.pool import Pool, _inherited
 from memguard._phases import DRAINING, NEW
@@ -324,6 +325,24 @@ def test_an_interrupt_loses_no_place(root: Root, where: str) -> None:
         pass
 
 
+def test_an_interrupt_in_a_dispose_loses_no_place(root: Root) -> None:
+    """
+    Also while one that was not well is being replaced.
+    """
+
+    def dispose(member: Connection) -> None:
+        raise KeyboardInterrupt
+
+    pool = root.pool(max_size=1, check=lambda member: False, dispose=dispose)
+    with pool.acquire():
+        pass
+    with pytest.raises(KeyboardInterrupt), pool.acquire():
+        pass
+    assert (0, 0, 0) == sizes(pool)
+    with pool.acquire():
+        pass
+
+
 def test_a_dispose_of_ones_own(root: Root) -> None:
     """
     It is used instead of the type's close; what it raises is reported.
@@ -374,6 +393,24 @@ def test_releasing_early_and_twice_and_what_is_foreign(root: Root) -> None:
     assert pool.release(Connection()) is False
     # The second release, the exit of the outer block, and the stranger.
     assert ((1, 1, 0), 3) == (sizes(pool), pool.stats().foreign_releases)
+
+
+def test_a_member_that_is_on_its_way_back_cannot_be_given_back(root: Root) -> None:
+    """
+    Neither by name nor by a second exit, while its reset runs.
+    """
+    second: list[bool] = []
+
+    def reset(value: Connection) -> None:
+        (member,) = pool._members.used
+        second.append(pool.release(value))
+        second.append(drive(pool.give_back_steps(member), "db"))
+
+    pool = root.pool(reset=reset)
+    with pool.acquire():
+        pass
+    assert ([False, False], (1, 1, 0)) == (second, sizes(pool))
+    assert 2 == pool.stats().foreign_releases
 
 
 # -- waiting in line -------------------------------------------------------------------

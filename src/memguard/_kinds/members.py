@@ -106,16 +106,18 @@ class Members(Generic[T]):
 
     def next(self) -> Any:
         """
-        A member, MAKE, or a fresh place in the line: first come, first served.
+        A member, MAKE, or a fresh place in the line.
+
+        First come, first served: what gets free is handed to the line at once, so while
+        somebody waits there is nothing here for who comes later.
         """
-        if not self.waiters:
-            if self.idle:
-                member = self.idle.pop()
-                self.used[member] = None
-                return member
-            if self.size < self.max_size:
-                self.making += 1
-                return MAKE
+        if self.idle:
+            member = self.idle.pop()
+            self.used[member] = None
+            return member
+        if self.size < self.max_size:
+            self.making += 1
+            return MAKE
         waiter = Waiter()
         self.waiters.append(waiter)
         return waiter
