@@ -2,8 +2,8 @@
 Who made a thread, a task or a call-back: the host, memguard, or the application.
 
 Decided by where the code lies: the standard library alone tells nothing, the package
-of a server or an event loop says `host`, everything else is the application's, which
-includes the libraries it chose.
+of a server says `host`, everything else is the application's, which includes the
+libraries it chose. An event loop is host only for what it keeps for itself.
 """
 
 from __future__ import annotations
@@ -13,28 +13,46 @@ import sys
 from types import CodeType
 from typing import Any, Final
 
-__all__ = ("HOST", "LEAKED", "UNATTRIBUTED", "made_by", "origin_of_code")
+__all__ = (
+    "HOST",
+    "LEAKED",
+    "UNATTRIBUTED",
+    "code_of",
+    "frames_in_memguard",
+    "is_server",
+    "is_stdlib",
+    "loaded",
+    "made_by",
+    "origin_of_code",
+    "origin_of_type",
+)
 
 LEAKED: Final = "leaked"
 HOST: Final = "host"
 UNATTRIBUTED: Final = "unattributed"
 
-#: Servers, loops and tools that run the application, by the name of their package.
-_HOSTS: Final = frozenset(
+#: Servers, frameworks and tools that run the application, by the name of their
+#: package. What they start is theirs to end.
+_SERVERS: Final = frozenset(
     (
         "IPython",
         "_pydev_bundle",
         "_pydevd_bundle",
         "_pytest",
-        "anyio",
-        "asyncio",
+        "asgiref",
         "billiard",
         "celery",
+        "daphne",
         "debugpy",
+        "django",
         "execnet",
+        "fastapi",
+        "flask",
         "gevent",
+        "granian",
         "gunicorn",
         "hypercorn",
+        "ipykernel",
         "kombu",
         "memguard",
         "opentelemetry",
@@ -42,47 +60,78 @@ _HOSTS: Final = frozenset(
         "pydevd",
         "pytest",
         "pytest_timeout",
+        "starlette",
         "uvicorn",
         "uvicorn_worker",
-        "uvloop",
         "watchfiles",
         "werkzeug",
         "xdist",
     )
 )
+#: Loops run both their own code and the application's under public names such as
+#: `asyncio.sleep` or `loop.run_forever`: only their private functions are theirs.
+_LOOPS: Final = frozenset(("anyio", "asyncio", "sniffio", "uvloop"))
 _STDLIB: Final = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_OWN: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_INSTALLED: Final = tuple(name + os.sep for name in ("site-packages", "dist-packages"))
 
 
 def origin_of_code(code: CodeType | None) -> str:
     """
     The package a piece of code belongs to; "" for the application's own files.
     """
-    if code is None:
-        return ""
-    filename = code.co_filename
-    for marker in ("site-packages" + os.sep, "dist-packages" + os.sep):
+    return "" if code is None else origin_of_file(code.co_filename)
+
+
+def origin_of_file(filename: str) -> str:
+    """
+    The package a file belongs to; "" for the application's own.
+    """
+    if filename.startswith(_OWN):
+        return "memguard"
+    below = ""
+    for marker in _INSTALLED:
         at = filename.rfind(marker)
         if at >= 0:
-            return filename[at + len(marker) :].split(os.sep)[0].removesuffix(".py")
-    if filename.startswith(_STDLIB):
-        return filename[len(_STDLIB) :].split(os.sep)[0].removesuffix(".py")
-    if filename.startswith(os.path.dirname(os.path.dirname(__file__)) + os.sep):
-        return "memguard"
-    return ""
+            below = filename[at + len(marker) :]
+    if not below and filename.startswith(_STDLIB):
+        below = filename[len(_STDLIB) :]
+    elif not below and filename.startswith("<frozen "):
+        return filename[len("<frozen ") :].rstrip(">").split(".")[0]
+    return below.split(os.sep)[0].removesuffix(".py")
 
 
-def is_host(package: str) -> bool:
-    return package in _HOSTS
+def origin_of_type(kind: type) -> str:
+    """
+    The package that defines a class.
+    """
+    module = getattr(kind, "__module__", "")
+    return module.split(".")[0] if isinstance(module, str) else ""
+
+
+def is_server(package: str) -> bool:
+    """
+    True for what runs the application instead of belonging to it.
+    """
+    return package in _SERVERS
 
 
 def is_stdlib(code: CodeType | None) -> bool:
     """
     True for the standard library's own files, site-packages not counted.
     """
-    if code is None:
-        return False
-    filename = code.co_filename
-    return filename.startswith(_STDLIB) and "-packages" + os.sep not in filename
+    return code is not None and is_stdlib_file(code.co_filename)
+
+
+def is_stdlib_file(filename: str) -> bool:
+    """
+    As `is_stdlib`, for the name of a file.
+    """
+    if filename.startswith("<frozen "):
+        return True
+    return filename.startswith(_STDLIB) and not any(
+        marker in filename for marker in _INSTALLED
+    )
 
 
 def code_of(function: Any) -> CodeType | None:
@@ -99,37 +148,20 @@ def code_of(function: Any) -> CodeType | None:
     return code if isinstance(code, CodeType) else None
 
 
-def made_by(code: CodeType | None, holders: tuple[str, ...] = ()) -> str:
+def made_by(code: CodeType | None, *packages: str) -> str:
     """
-    The verdict for something that runs *code* and is held by objects of *holders*.
+    The verdict for something that runs *code* for objects of *packages*.
     """
-    if is_host(origin_of_code(code)) or any(is_host(one) for one in holders):
+    origin = origin_of_code(code)
+    if is_server(origin) or any(map(is_server, packages)):
         return HOST
+    if code is None:
+        return LEAKED
+    if origin in _LOOPS and code.co_name.startswith("_"):
+        return HOST
+    if origin == "aiohttp" and os.path.basename(code.co_filename).startswith("web"):
+        return HOST  # its server; its client is a library like any other
     return LEAKED
-
-
-def holders_of(obj: Any) -> tuple[str, ...]:
-    """
-    The packages of the classes whose instances refer to *obj*.
-
-    Walks the whole heap once: only for what the audit could not attribute.
-    """
-    import gc
-
-    packages: list[str] = []
-    for referrer in gc.get_referrers(obj):
-        if type(referrer) is dict:
-            # Before 3.11 an instance refers to its attributes through its dict.
-            owners = gc.get_referrers(referrer)
-            packages += [_package_of(type(owner)) for owner in owners]
-        else:
-            packages.append(_package_of(type(referrer)))
-    return tuple(packages)
-
-
-def _package_of(kind: type) -> str:
-    module = getattr(kind, "__module__", "")
-    return module.split(".")[0] if isinstance(module, str) else ""
 
 
 def frames_in_memguard(task: Any) -> bool:

@@ -3,7 +3,7 @@ The audit: what the operating system and the interpreter hold, against a baselin
 
 The baseline is taken when the guard starts. After a shutdown the audit looks again,
 up to twenty times within two seconds, because threads and sockets need a moment to go.
-What a look finds is judged by `attribution`; reading is done by `_probes`.
+What a look finds is judged by `comparison` and `handles`; reading is done by `_probes`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from typing import Any, Final
 from weakref import ref
 
 from memguard._kinds.closers import running_loop
-from memguard._kinds.resource import Resource
+from memguard._lifecycle import comparison
 from memguard._lifecycle.attribution import LEAKED
-from memguard._lifecycle.inventory import Inventory, take_inventory
+from memguard._lifecycle.handles import handles
+from memguard._lifecycle.inventory import Inventory
 from memguard._lifecycle.order import Entry
+from memguard._lifecycle.origins import origins
+from memguard._lifecycle.ownership import Owned
 from memguard._lifecycle.report import AuditReport, Finding
 from memguard._lifecycle.tempfiles import TempFiles
+from memguard._probes.descriptors import describe
 from memguard._sites import call_site
 from memguard._tree import Branch
 
-__all__ = ("Auditor", "Owned")
+__all__ = ("Auditor",)
 
 _ATTEMPTS: Final = 20
 _FIRST_PAUSE_S: Final = 0.005
@@ -33,13 +37,14 @@ _LONGEST_PAUSE_S: Final = 0.2
 class Auditor:
     """
     Baseline and looks of one guard. Holds the guard weakly, its things not at all.
+
+    *ignore* holds patterns for a kind, a name, a path, `kind:name` or `kind:path`.
     """
 
     def __init__(self, guard: Branch, ignore: tuple[str, ...]) -> None:
         self._guard = ref(guard)
         self.ignore = ignore
         self._baseline: Inventory | None = None
-        self._now: Inventory | None = None
         self._temp = TempFiles()
         self._loop: Any = None
 
@@ -49,7 +54,7 @@ class Auditor:
         """
         self._loop = None if loop is None else ref(loop)
         self._temp.start()
-        self._baseline = take_inventory(loop)
+        self._baseline = Inventory(loop, doors=True)
 
     def note_loop(self, loop: Any) -> None:
         """
@@ -59,10 +64,12 @@ class Auditor:
 
     def live(self) -> AuditReport:
         """
-        One look at the running process; what is registered has an owner.
+        One look at the running process; what the tree owns is no finding.
         """
-        findings = list(self._look(owned=self._owned()))
-        return self._report(findings, 1)
+        guard = self._guard()
+        assert guard is not None  # the guard runs this
+        owned = Owned.by(guard, [path for path, _ in self._temp.left()])
+        return self._look(owned, (), 1)
 
     def examine(
         self, failing: list[Entry], deadline: float
@@ -80,99 +87,98 @@ class Auditor:
         attempt = 0
         while True:
             attempt += 1
-            found = [*self._look(owned=Owned()), *self._outlived(guard)]
-            report = self._report([*known, *found], attempt)
-            waiting_helps = not self._report(found, attempt).clean
-            if not waiting_helps or attempt == _ATTEMPTS or now() + pause > deadline:
+            found = self._look(Owned(), tuple(_outlived(guard)), attempt)
+            over = attempt == _ATTEMPTS or now() + pause > deadline
+            if found.clean or over:
                 self._temp.stop()
                 guard.registry.expected.clear()
-                return report
+                return self._report(
+                    [*known, *found.findings, *found.ignored], found, attempt
+                )
             if attempt == 2:
                 _collect_garbage()
             yield pause
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
-    def _look(self, owned: Owned) -> Iterator[Finding]:
+    # -- one look ----------------------------------------------------------------------
+
+    def _look(
+        self, owned: Owned, outlived: tuple[Finding, ...], attempt: int
+    ) -> AuditReport:
         baseline = self._baseline
-        if baseline is not None:
-            loop = running_loop() or (None if self._loop is None else self._loop())
-            self._leave_out_hosts(owned)
-            self._now = now = take_inventory(loop)
-            yield from now.beyond(baseline, owned)
-            for path, site in self._temp.left():
-                detail = self._temp.describe(path)
-                yield Finding("tempfile", path, LEAKED, detail, call_site(site))
-
-    def _leave_out_hosts(self, owned: Owned) -> None:
-        """
-        Descriptors that a node of the guard knows to be of a host: telemetry's.
-        """
-        guard = self._guard()
-        for node in () if guard is None else guard.children():
-            tell = getattr(node, "host_descriptors", None)
-            if tell is not None:
-                owned.fds.update(tell())
-
-    @staticmethod
-    def _outlived(guard: Branch) -> Iterator[Finding]:
-        for one in guard.registry.expected:
-            if one.alive:
-                yield Finding("object", one.name, LEAKED, one.reason, one.site)
-
-    def _owned(self) -> Owned:
-        owned = Owned()
+        if baseline is None:
+            return self._report(outlived, AuditReport(), attempt)
+        loop = running_loop() or (None if self._loop is None else self._loop())
+        now = Inventory(loop)
         guard = self._guard()
         if guard is not None:
-            for node in guard.walk():
-                if isinstance(node, Resource):
-                    owned.add(node.target())
-                else:
-                    owned.add(getattr(node, "task", None))
-        return owned
+            owned.fds.update(_of_hosts(guard))
+        findings = [
+            *handles(now, baseline, owned, loop),
+            *comparison.threads(now, baseline, owned),
+            *comparison.children(now, baseline, owned),
+            *comparison.tasks(loop, baseline, owned),
+            *comparison.timers(loop, baseline, owned),
+            *comparison.listeners(None if guard is None else guard.registry, baseline),
+            *self._temporary(owned),
+            *outlived,
+        ]
+        unseen = dict.fromkeys((*baseline.unseen, *now.unseen, *self._unheard(loop)))
+        base = AuditReport(counts=now.counts, unseen=tuple(unseen))
+        return self._report(findings, base, attempt)
 
-    def _report(self, findings: list[Finding], attempt: int) -> AuditReport:
+    def _temporary(self, owned: Owned) -> Iterator[Finding]:
+        for path, site in self._temp.left():
+            if path not in owned.paths:
+                shown = describe(0, path).target_class
+                kind = self._temp.describe(path)
+                yield Finding("tempfile", shown, LEAKED, kind, call_site(site), path)
+
+    def _unheard(self, loop: Any) -> Iterator[str]:
+        """
+        What this audit could not see, besides what the system does not tell.
+        """
+        if loop is not None and not hasattr(loop, "_scheduled"):
+            yield "timers of the loop"
+        error = origins.trouble
+        if error is not None:
+            yield f"some creation sites ({error})"
+        if self._temp.forgotten:
+            yield f"{self._temp.forgotten} more temporary files"
+
+    def _report(self, findings: Any, base: AuditReport, attempt: int) -> AuditReport:
         kept: list[Finding] = []
         ignored: list[Finding] = []
         for finding in findings:
             (ignored if self._is_ignored(finding) else kept).append(finding)
-        now = self._now
-        if now is None:
-            return AuditReport(tuple(kept), tuple(ignored), {}, attempt)
-        return AuditReport(tuple(kept), tuple(ignored), now.counts, attempt, now.unseen)
+        return AuditReport(
+            tuple(kept), tuple(ignored), base.counts, attempt, base.unseen
+        )
 
     def _is_ignored(self, finding: Finding) -> bool:
-        """
-        `audit_ignore` holds patterns for `kind`, `kind:name` or a name.
-        """
-        names = (finding.kind, f"{finding.kind}:{finding.name}", finding.name)
+        kind, name, target = finding.kind, finding.name, finding.target
+        names = [kind, name, f"{kind}:{name}"]
+        if target:
+            names += [target, f"{kind}:{target}"]
         return any(
             fnmatchcase(name, pattern) for pattern in self.ignore for name in names
         )
 
 
-class Owned:
+def _of_hosts(guard: Branch) -> Iterator[int]:
     """
-    What the live audit must not report, because the tree owns it.
+    Descriptors that a node of the guard knows to be of a host: telemetry's.
     """
+    for node in guard.children():
+        tell = getattr(node, "host_descriptors", None)
+        if tell is not None:
+            yield from tell()
 
-    def __init__(self) -> None:
-        self.fds: set[int] = set()
-        self.pids: set[int] = set()
-        self.identities: set[int] = set()
 
-    def add(self, thing: Any) -> None:
-        if thing is None:
-            return
-        self.identities.add(id(thing))
-        fileno = getattr(type(thing), "fileno", None)
-        if fileno is not None:
-            try:
-                self.fds.add(fileno(thing))
-            except (OSError, ValueError):
-                return  # closed meanwhile: it has no descriptor
-        pid = getattr(thing, "pid", None)
-        if isinstance(pid, int):
-            self.pids.add(pid)
+def _outlived(guard: Branch) -> Iterator[Finding]:
+    for one in guard.registry.expected:
+        if one.alive:
+            yield Finding("object", one.name, LEAKED, one.reason, one.site)
 
 
 def _of_entry(entry: Entry) -> Finding:

@@ -76,6 +76,8 @@ class Finding:
     verdict: str
     detail: str = ""
     site: str = "unknown"
+    #: The whole path or link, for the patterns of `audit_ignore`; shown nowhere.
+    target: str = field(default="", repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {
