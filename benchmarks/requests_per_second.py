@@ -167,7 +167,7 @@ def main() -> int:
         print(
             f"{name}: {bare[0]:.0f} requests/s bare, {ours[0]:.0f} with memguard,"
             f" ratio {ours[0] / bare[0]:.3f}; server CPU a request {bare[1]:.0f} µs"
-            f" bare, {ours[1]:.0f} µs with (medians of {ROUNDS} rounds of {SECONDS:g} s)"
+            f" bare, {ours[1]:.0f} µs with (medians of {ROUNDS} rounds)"
         )
     return 0
 
