@@ -125,6 +125,8 @@ class MemguardMiddleware:
 
 
 def _count(scope: RequestScope, connection: Connection) -> None:
-    route = connection.get("route")
-    template = getattr(route, "path", None)
+    template = getattr(connection.get("route"), "path", None)
+    if template is None:
+        # Older versions of Starlette tell the function and not the route.
+        template = getattr(connection.get("endpoint"), "__qualname__", None)
     scope.count_as(request_name(connection["method"], template))
