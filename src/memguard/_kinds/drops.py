@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from memguard._events import Dropped
 from memguard._registry import OTHER, Registry
+from memguard._sites import Site, call_site
 
 __all__ = ("DropNotice", "notice_of")
 
@@ -53,15 +54,18 @@ class DropNotice:
         self._pending = False
         self._gate = threading.Lock()
 
-    def add(self, registry: Registry, dropped: int, unread: int, site: str) -> None:
+    def add(
+        self, registry: Registry, dropped: int, unread: int, site: Site | None
+    ) -> None:
         """
         Count, and tell if the minute is over; else tell when it is.
 
         Calls log handlers and event hooks, so no lock may be held.
         """
-        for counter, times in ((self._dropped, dropped), (self._unread, unread)):
-            for _ in range(times):
-                next(counter)
+        for _ in range(dropped):
+            next(self._dropped)
+        for _ in range(unread):
+            next(self._unread)
         now = registry.clock.monotonic()
         # Never waits: who comes second leaves it to the first.
         if not self._gate.acquire(blocking=False):
@@ -80,7 +84,7 @@ class DropNotice:
         if due:
             self._tell(registry, site)
 
-    def _tell_rest(self, registry: Registry, site: str) -> None:
+    def _tell_rest(self, registry: Registry, site: Site | None) -> None:
         def tell() -> None:
             self._pending = False
             self._next_at = registry.clock.monotonic() + _EVERY_S
@@ -88,7 +92,7 @@ class DropNotice:
 
         registry.scheduler.submit(tell)
 
-    def _tell(self, registry: Registry, site: str) -> None:
+    def _tell(self, registry: Registry, site: Site | None) -> None:
         total, unread = _value(self._dropped), _value(self._unread)
         told, told_unread = self._told
         if total == told:
@@ -104,7 +108,7 @@ class DropNotice:
             total - told,
             lost,
             total,
-            site,
+            call_site(site),
             "; raise its cap, or read sooner" if lost else "",
         )
         registry.events.emit(Dropped(self.kind, self.name, total))

@@ -20,7 +20,6 @@ from memguard._kinds.page import Page
 from memguard._phases import Phase
 from memguard._records import record
 from memguard._registry import OTHER
-from memguard._sites import call_site
 from memguard._sizing import Estimator, sizeof
 from memguard._tree import Branch
 from memguard.typing import JSON, Duration, Size
@@ -263,7 +262,7 @@ class Ring(Container, Generic[_T]):
         if notice is None:
             assert self.name is not None
             notice = self._notice = notice_of(self.registry, self.kind, self.name)
-        notice.add(self.registry, dropped, unread, call_site(self.site))
+        notice.add(self.registry, dropped, unread, self.site)
 
     # -- reading -----------------------------------------------------------------------
 
