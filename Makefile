@@ -121,8 +121,10 @@ bench: venv  ## measured figures
 	$(BIN)/python benchmarks/run.py
 
 .PHONY: docs
-docs: venv  ## runs every example that the documentation shows
-	$(BIN)/python -m pytest -m "not bench" --doctest-glob='*.md' README.md docs
+docs: venv  ## writes the made parts of the reference, and runs every example
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python -m memguard._telemetry.reference docs/reference/metrics.md
+	$(BIN)/python -m pytest tests/test_docs.py tests/requirements $(PYTEST_ARGS)
 
 .PHONY: FORCE
 FORCE:
