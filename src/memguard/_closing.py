@@ -16,7 +16,7 @@ from memguard._lifecycle.inline import (
     run_inline,
 )
 from memguard._lifecycle.order import Entry, closing_order
-from memguard._phases import CLOSED, CLOSING, DRAINING, PLAIN, Ending
+from memguard._phases import CLOSED, CLOSING, DRAINING, OPEN, PLAIN, Ending
 from memguard._registering import Registering
 from memguard.errors import WouldBlockLoop
 
@@ -77,14 +77,13 @@ class Closing(Registering):
         """
         End at once if nothing was ever owned.
         """
-        before = self.state
         # Said before it is looked at: who adds the first child meanwhile looks at the
         # state afterwards.
         self.state = CLOSED
         if self._children is None:
             self.owner = None
             return True
-        self.state = before
+        self.state = OPEN
         return False
 
     def _begin_to_end(self) -> bool:
@@ -143,7 +142,13 @@ class Closing(Registering):
         """
         Leave the tree, and drop children and parent.
         """
-        super().settle(ending)
+        # As Node.settle, written out: the way of every request that owns something.
+        self.state = CLOSED
+        self.ending = ending
+        owner = self.owner
+        self.owner = None
+        if owner is not None and self.seq:
+            owner.drop(self, ending)
         self._children = None
         self._named = None
 

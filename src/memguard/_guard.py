@@ -94,7 +94,6 @@ class Guard(Scope):
         self.seq = 0
         self.born = self._clock.monotonic()
         self.tally = None
-        self.declared = False
         self._children = {}
         self._named = None
         self._token = None

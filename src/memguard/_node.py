@@ -119,7 +119,11 @@ class Node:
         owner = self.owner
         if owner is None:
             raise ScopeClosed(self._ended_text())
-        if self._site is None:
+        try:
+            site = self._site
+        except AttributeError:  # not set before it is needed: see `Scope`
+            site = None
+        if site is None:
             self._site = registry.sites.here(3)
         self.seq = registry.next_seq()
         self.born = registry.now()
@@ -210,7 +214,7 @@ class Node:
         """
         Where it was made; None where the level is off.
         """
-        raw = self._site
+        raw: RawSite = getattr(self, "_site", None)
         return Site(*raw) if isinstance(raw, tuple) else raw
 
     @site.setter

@@ -93,14 +93,17 @@ class Registering(Leaves):
             plain = resource.plain
         frame = _getframe(1)
         code = frame.f_code
-        seq = resource.seq
-        if seq & registry.sites.mask and code.co_filename in outside:
-            resource._site = (code, frame.f_lasti)
+        if resource.seq & registry.sites.mask and code.co_filename in outside:
+            resource._site = code  # type: ignore[assignment]  # see its `site`
+            resource._lasti = frame.f_lasti
         else:
-            resource._site = registry.sites.take(frame, seq)
+            resource._site = registry.sites.take(frame, resource.seq)
         children = self._children
         if children is None:
-            children = self._enter_tree()
+            site: Any = resource._site
+            children = self._enter_tree(
+                (code, resource._lasti) if site is code else site
+            )
         if not plain:
             self._mixed = True
         kind = kind or info.kind

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._closing import Closing
 from memguard._kinds.closers import running_loop
+from memguard._lifecycle.inline import end_inline
 from memguard._phases import CLOSED, DRAINING, OPEN, PLAIN, Ending
 from memguard._tree import Branch, current
 from memguard.errors import ScopeClosed
@@ -40,6 +41,9 @@ class Scope(Closing):
 
     __slots__ = ("_left", "_token", "work")
 
+    # Made where it is used, never before the start of its guard.
+    declared = False
+
     def __init__(self, owner: Branch, name: str, work: bool = False) -> None:
         # Written out instead of calling super().__init__: this is the hot path of
         # every request, and two calls would cost a third of its budget.
@@ -56,17 +60,12 @@ class Scope(Closing):
         self.state = OPEN
         self.ending = None
         self.seq = 0
-        self.born = 0.0
-        self.declared = False
-        self.tally = None
-        self._site = None
         self._claim = True
         self._children = None
-        self._named = None
-        self._mixed = False
         self._token: Any = None  # a Token[Branch | None], or _BEGUN
         self._left: threading.Event | None = None
         self.work = work
+        # The other slots are set when it enters the tree, which most never do.
 
     def scope(self, name: str, *, work: bool = True) -> Scope:
         """
@@ -105,12 +104,11 @@ class Scope(Closing):
         self.registry.in_hand.discard(self)
         # As `_end_empty`, written out: the way of most requests.
         if self._children is None:
-            before = self.state
             self.state = CLOSED
             if self._children is None:
                 self.owner = None
                 return
-            self.state = before
+            self.state = OPEN
         self._leave()
 
     def _leave(self) -> None:
@@ -118,7 +116,10 @@ class Scope(Closing):
         The block is over: close what it owns, then say so to whoever waits for it.
         """
         try:
-            if self._mixed and running_loop() is not None and self._awaits():
+            if not self._mixed:
+                if self._begin_to_end():
+                    self._end(end_inline(self))
+            elif running_loop() is not None and self._awaits():
                 # Raising from here would hide the block's own exception, so a task
                 # of the loop does the closing.
                 self.registry.background(running_loop(), self.aclose())

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from memguard._node import COLLECTED, Gone, Node
 from memguard._phases import CLOSED, DRAINING, PLAIN, Ending, Phase
-from memguard._sites import call_site
+from memguard._sites import RawSite, call_site
 from memguard.errors import ScopeClosed, SpecConflict
 
 __all__ = (
@@ -105,6 +105,13 @@ class Branch(Node):
         if tally is not None:
             tally.ended(ending)
 
+    def _join(self) -> None:
+        # Set here and not where it is made: most scopes never own anything, and each
+        # slot costs them something.
+        self._named = None
+        self._mixed = False
+        super()._join()
+
     def _drop_name(self, node: Node) -> None:
         key = (node.kind, node.name or "")
         with self.registry.lock:
@@ -112,15 +119,18 @@ class Branch(Node):
             if named is not None and named.get(key) is node:
                 del named[key]
 
-    def _enter_tree(self) -> dict[Node, None]:
+    def _enter_tree(self, site: RawSite = None) -> dict[Node, None]:
         """
         For the first child: a place for it, and for this branch one in its owner.
+
+        *site* is where the child was made, which is this branch's place as well.
         """
         with self.registry.lock:
             children = self._children
             if children is None:
                 # Not for the root, nor for one that entered before.
                 if not self.seq and self.owner is not None:
+                    self._site = site
                     self._join()
                 children = self._children = {}
                 if self.state > DRAINING:
@@ -136,7 +146,7 @@ class Branch(Node):
         """
         The live child of that kind and name.
         """
-        named = self._named
+        named = None if self._children is None else self._named
         return None if named is None else named.get((kind, name))
 
     def name_child(self, node: Node) -> Node | None:
@@ -146,30 +156,44 @@ class Branch(Node):
         When there is one, *node* is not attached.
         """
         assert node.name is not None
+        key = (node.kind, node.name)
         with self.registry.lock:
-            if self._named is None:
-                self._named = {}
-            key = (node.kind, node.name)
-            first = self._named.get(key)
-            if first is not None:
-                return first
-            node._join()
-            self._named[key] = node
-        return None
+            first = self.find(*key)
+            if first is None:
+                self._join_as(key, node)
+        return first
 
     def replace_child(self, node: Node) -> None:
         """
         Attach *node* under its name and close the one that had the name.
         """
         assert node.name is not None
+        key = (node.kind, node.name)
         with self.registry.lock:
-            node._join()
-            if self._named is None:
-                self._named = {}
-            old = self._named.get((node.kind, node.name))
-            self._named[node.kind, node.name] = node
+            old = self.find(*key)
+            self._join_as(key, node)
         if old is not None:
             old.close()
+
+    def _join_as(self, key: tuple[str, str], node: Node) -> None:
+        """
+        Attach *node*; named first, so that its end, whenever it comes, finds the name.
+        """
+        if self._children is None:
+            self._enter_tree()
+        if self._named is None:
+            self._named = {}
+        named = self._named
+        old = named.get(key)
+        named[key] = node
+        try:
+            node._join()
+        except BaseException:
+            if old is None:
+                del named[key]
+            else:
+                named[key] = old
+            raise
 
     # -- reading -----------------------------------------------------------------------
 

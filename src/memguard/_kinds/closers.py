@@ -17,7 +17,15 @@ from weakref import ref
 from memguard._phases import Phase
 from memguard.typing import Affinity
 
-__all__ = ("TypeInfo", "checked_close", "info_of", "is_coroutine", "running_loop")
+__all__ = (
+    "TypeInfo",
+    "checked_close",
+    "identity",
+    "info_of",
+    "is_coroutine",
+    "known",
+    "running_loop",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +169,12 @@ _TABLE: Final[dict[str, TypeInfo]] = {
     ),
 }
 
-# Keyed by the identity of the type, so that looking up costs one dictionary read
-# and a class that an application makes at run time is not kept alive.
-_known: Final[dict[int, TypeInfo]] = {}
+#: The identity of a type, whatever its metaclass thinks of hashes. Not `id`: that is an
+#: audit event, so it costs a call of every audit hook of the process.
+identity: Final = object.__hash__
+#: What was looked up, keyed by that: looking up costs one dictionary read, and a class
+#: that an application makes is not kept alive.
+known: Final[dict[int, TypeInfo]] = {}
 _forgetful: Final[dict[int, ref[type]]] = {}
 
 
@@ -172,8 +183,7 @@ def info_of(obj: object) -> TypeInfo:
     What is known of the type of *obj*. Runs no user code but reads its class.
     """
     # An entry goes before its type is freed, so the number cannot be another's.
-    known = _known.get(id(type(obj)))
-    return _learn(type(obj)) if known is None else known
+    return known.get(identity(type(obj))) or _learn(type(obj))
 
 
 def _learn(kind: type) -> TypeInfo:
@@ -189,14 +199,14 @@ def _learn(kind: type) -> TypeInfo:
         ),
         tells_memory=hasattr(kind, "memory_bytes"),
     )
-    key = id(kind)
+    key = identity(kind)
 
     def forget(_: ref[type], key: int = key) -> None:
-        _known.pop(key, None)
+        known.pop(key, None)
         _forgetful.pop(key, None)
 
     _forgetful[key] = ref(kind, forget)
-    _known[key] = info
+    known[key] = info
     return info
 
 

@@ -8,12 +8,19 @@ that is collected before its resource was closed is a ResourceWarning.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import getweakrefs, ref
 
-from memguard._kinds.closers import checked_close, info_of, is_coroutine
+from memguard._kinds.closers import (
+    checked_close,
+    identity,
+    info_of,
+    is_coroutine,
+    known,
+)
 from memguard._phases import CLOSED, CLOSING, OPEN, PLAIN, Ending, Phase
-from memguard._sites import call_site
+from memguard._sites import RawSite, Site, call_site
 from memguard._tree import COLLECTED, Branch, Gone, Node
 
 if TYPE_CHECKING:
@@ -64,7 +71,7 @@ class Resource(Node):
     takes the object. Options beyond what the type says are validated in `options`.
     """
 
-    __slots__ = ("_close", "_target", "info", "options")
+    __slots__ = ("_close", "_lasti", "_target", "info", "options")
 
     # A resource is registered where it is, never declared.
     declared = False
@@ -73,18 +80,18 @@ class Resource(Node):
         self, owner: Branch, obj: Any, name: str | None = None, keep: bool = False
     ) -> None:
         # Written out instead of calling super().__init__: registering is a hot path.
+        # Site, tally and birth are set when the registration is known to succeed.
         self.owner = owner
-        self.registry = owner.registry
+        self.registry = registry = owner.registry
         self.name = name
         self.state = OPEN
         self.ending = None
-        self.seq = owner.registry.next_seq()
-        self.tally = None
-        self._site = None
+        self.seq = registry.next_seq()
         self._claim = True
-        self.info = info = info_of(obj)
+        self.info = info = known.get(identity(type(obj))) or info_of(obj)
         self._close: str | Callable[[Any], Any] | None = info.close
         self.options: Options | None = None
+        self._lasti: int
         self._target: Callable[[], Any]
         if keep:
             if obj is None:
@@ -185,8 +192,8 @@ class Resource(Node):
         self.state = CLOSED
         self.ending = ending
         owner = self.owner
-        self.owner = None
         if owner is not None:
+            self.owner = None
             owner.drop(self, ending)
         target = self._target
         if type(target) is _Kept:
@@ -232,7 +239,8 @@ class Resource(Node):
         Settle after the object's death; a fault unless there was nothing to close.
         """
         # Without a tally it never came into a tree: its registration was refused.
-        if self.tally is None or self.state >= CLOSING or not self.claim():
+        came = getattr(self, "tally", None) is not None
+        if not came or self.state >= CLOSING or not self.claim():
             return False
         fault = self._close is not None
         self.settle(COLLECTED)
@@ -253,6 +261,18 @@ class Resource(Node):
             return True
 
     # -- reading ---------------------------------------------------------------------
+
+    @property
+    def site(self) -> Site | None:
+        """
+        Where it was registered; None where the level is off.
+        """
+        raw: Any = getattr(self, "_site", None)
+        return Site(raw, self._lasti) if isinstance(raw, CodeType) else raw
+
+    @site.setter
+    def site(self, site: RawSite) -> None:
+        self._site = site
 
     def memory_bytes(self) -> int | None:
         """

@@ -5,11 +5,11 @@ Closing a small part of the tree in place, without deadlines, as an ExitStack wo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from memguard._lifecycle.batch import Batch
-from memguard._lifecycle.perform import end_children, run_now
+from memguard._lifecycle.perform import end_children, harder
 from memguard._lifecycle.waiting import (
     InThread,
     Patiently,
@@ -19,11 +19,12 @@ from memguard._lifecycle.waiting import (
 
 if TYPE_CHECKING:
     from memguard._lifecycle.order import Entry
-    from memguard._tree import Branch
+    from memguard._tree import Branch, Node
 
 __all__ = ("aend_inline", "arun_inline", "end_inline", "run_inline")
 
 _IN_THREAD = InThread()
+_block = _IN_THREAD.block
 
 
 def run_inline(ordered: list[Entry], now: Callable[[], float]) -> BaseException | None:
@@ -58,12 +59,30 @@ def end_inline(branch: Branch) -> BaseException | None:
     """
     Close the leaves of *branch*, newest first; for branches that own nothing else.
     """
-    return run_now(end_children(branch, _IN_THREAD))
+    return end_children(branch, _block)
 
 
 async def aend_inline(branch: Branch) -> BaseException | None:
     """
-    As `end_inline`, awaiting what turns out to be awaitable.
+    As `end_inline`; what turns out to be awaitable is awaited when all is closed.
     """
+    left: list[tuple[Node, Awaitable[Any]]] = []
+
+    def later(node: Node, awaitable: Awaitable[Any]) -> bool:
+        left.append((node, awaitable))
+        return False
+
+    interrupt = end_children(branch, later)
+    if not left:
+        return interrupt
     waiting = Patiently()
-    return await end_children(branch, waiting) or waiting.cancelled
+    for node, awaitable in left:
+        try:
+            await waiting.result(node, awaitable)
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                interrupt = error
+            node.settle(harder(node, node.label, "", error))
+        else:
+            node.settle()
+    return interrupt or waiting.cancelled

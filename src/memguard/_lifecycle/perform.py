@@ -13,7 +13,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from memguard._lifecycle.batch import CLOSE, DRAIN, FORCE, At, Batch
-from memguard._phases import CLOSED, DRAINING, NEW, OPEN, PLAIN, Ending, Outcome
+from memguard._phases import (
+    CLOSED,
+    CLOSING,
+    DRAINING,
+    NEW,
+    OPEN,
+    PLAIN,
+    Ending,
+    Outcome,
+)
 from memguard._sites import call_site, error_site
 from memguard._tree import COLLECTED, Branch, Gone, Node
 
@@ -145,33 +154,44 @@ async def _attempt(
     return None
 
 
-async def end_children(branch: Branch, waiting: Waiting) -> BaseException | None:
+def end_children(
+    branch: Branch, wait: Callable[[Node, Awaitable[Any]], bool]
+) -> BaseException | None:
     """
     End what *branch* owns, newest first, until there is nothing left to end.
 
     For leaves that are `plain`, and for what comes while a branch is about to end:
-    without a plan and its records. Returns a KeyboardInterrupt or a SystemExit for
-    the caller to raise when everything else is done.
+    without a plan and its records. *wait* is given what turns out to be awaitable;
+    where it returns False the caller settles that leaf. Returns a KeyboardInterrupt or
+    a SystemExit for the caller to raise when everything else is done.
     """
     interrupt: BaseException | None = None
     for _ in range(_ROUNDS):
         going_on = False
-        for node in reversed(branch.children()):
-            if isinstance(node, Branch) or not node.claim():
-                # Branches end themselves; a leaf that is claimed is somebody else's.
-                continue
+        # As `branch.children()`, and then as `node.claim()`, written out: the way of
+        # every request that owns something.
+        for node in reversed(list(branch._children or ())):
+            try:
+                del node._claim
+            except AttributeError:
+                continue  # somebody else ends it
+            node.state = CLOSING
             going_on = True
             try:
                 result = node._release()
-                if result is not None and hasattr(result, "__await__"):
-                    await waiting.result(node, result)
+                if (
+                    result is not None
+                    and hasattr(result, "__await__")
+                    and not wait(node, result)
+                ):
+                    continue
             except BaseException as error:
                 if isinstance(error, (KeyboardInterrupt, SystemExit)):
                     interrupt = error
                 node.settle(harder(node, node.label, "", error))
             else:
                 node.settle()
-        if not going_on:
+        if not (going_on and branch._children):
             break
     return interrupt
 

@@ -46,14 +46,21 @@ class InThread:
         """
         Block until it is done; in the thread of a running loop, leave it to a task.
         """
+        self.block(node, awaitable)
+
+    def block(self, node: Node, awaitable: Awaitable[Any]) -> bool:
+        """
+        As `result`, as a plain function; always True.
+        """
         here = running_loop()
         if here is not None:
             node.registry.background(here, _later(node, awaitable))
-            return
+            return True
         loop = loop_of(node)
         if (loop is None or not loop.is_running()) and self.home is not None:
             loop = self.home
         _block(awaitable, loop)
+        return True
 
     async def pause(self) -> None:
         threading.Event().wait(_PAUSE_S)
