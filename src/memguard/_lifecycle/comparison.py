@@ -212,6 +212,8 @@ def tasks(loop: Any, baseline: Inventory, owned: Owned) -> Iterator[Finding]:
             continue
         coro = task.get_coro()
         code = _code_of_coroutine(coro)
+        if origin_of_code(code) == "asyncio" and _is_waited_for(task):
+            continue  # a step of the task that waits, which is judged itself
         name = getattr(coro, "__qualname__", type(coro).__qualname__)
         site = "unknown" if code is None else place_of(code)
         yield Finding("task", name, made_by(code), "still pending", site)
@@ -223,6 +225,17 @@ def _code_of_coroutine(coro: Any) -> CodeType | None:
         if code is not None:
             return code  # type: ignore[no-any-return]
     return None
+
+
+def _is_waited_for(task: Any) -> bool:
+    """
+    True when a task, or `wait_for`, `gather` and their like, wants to know its end.
+    """
+    return any(
+        origin_of_code(code_of(callback)) == "asyncio"
+        or getattr(callback, "__name__", "") == "task_wakeup"
+        for callback, _ in getattr(task, "_callbacks", None) or ()
+    )
 
 
 def timers(loop: Any, baseline: Inventory, owned: Owned) -> Iterator[Finding]:
