@@ -19,6 +19,7 @@ from memguard._kinds.closers import (
     is_coroutine,
     known,
 )
+from memguard._kinds.watched import expect_end
 from memguard._phases import CLOSED, CLOSING, OPEN, PLAIN, Ending, Phase
 from memguard._sites import RawSite, Site, call_site
 from memguard._tree import COLLECTED, Branch, Gone, Node
@@ -203,9 +204,11 @@ class Resource(Node):
 
     def _release(self) -> Any:
         how = self._close
-        if how is None:
-            return None
         obj = self._target()
+        if how is None:
+            # Nothing can be closed: all that can be asked of it is to be gone.
+            expect_end(self, obj, "registered; its type has no close, and it lives on")
+            return None
         if obj is None:
             raise Gone
         if type(how) is str:
@@ -268,7 +271,9 @@ class Resource(Node):
         Where it was registered; None where the level is off.
         """
         raw: Any = getattr(self, "_site", None)
-        return Site(raw, self._lasti) if isinstance(raw, CodeType) else raw
+        if isinstance(raw, CodeType):
+            return Site(raw, self._lasti)
+        return Site(*raw) if isinstance(raw, tuple) else raw
 
     @site.setter
     def site(self, site: RawSite) -> None:

@@ -14,7 +14,7 @@ from memguard._phases import PLAIN, Ending, Phase
 from memguard._sites import Site, call_site
 from memguard._tree import Branch, Node
 
-__all__ = ("Expected", "Watched")
+__all__ = ("Expected", "Watched", "expect_end")
 
 
 class Expected:
@@ -40,6 +40,18 @@ class Expected:
     @property
     def site(self) -> str:
         return call_site(self._site)
+
+
+def expect_end(node: Node, obj: object, reason: str) -> None:
+    """
+    Expect *obj* to die now that *node* has ended; nothing if nobody could tell.
+    """
+    try:
+        target = None if obj is None else ref(obj)
+    except TypeError:
+        return
+    if target is not None:
+        node.registry.expect(Expected(target, node.label, reason, node.site))
 
 
 class Watched(Node):
@@ -76,7 +88,5 @@ class Watched(Node):
         """
         target, self._ref = self._ref, None
         super().settle(ending)
-        if target is not None and target() is not None:
-            self.registry.expect(
-                Expected(target, self.label, self._reason, self.site)
-            )
+        if target is not None:
+            expect_end(self, target(), self._reason)
