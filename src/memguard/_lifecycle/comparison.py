@@ -61,6 +61,8 @@ def threads(now: Inventory, baseline: Inventory, owned: Owned) -> Iterator[Findi
         idents.add(thread.ident)
         if (
             thread not in baseline.threads
+            # Who asks for the shutdown cannot be over.
+            and thread is not threading.current_thread()
             and id(thread) not in owned.identities
             and thread.is_alive()
         ):

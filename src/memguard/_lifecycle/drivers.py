@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextvars import copy_context
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from memguard._kinds.callbacks import await_chain
 from memguard._lifecycle.batch import Abandon, Batch, Command, Start, Wait
@@ -27,6 +27,8 @@ from memguard._phases import Ending, Outcome
 from memguard._sites import frames_text
 
 __all__ = ("Plan", "Spawner", "arun_plan", "run_plan")
+
+_LONGEST_PAUSE_S: Final = 0.1
 
 
 class Spawner(Protocol):
@@ -61,7 +63,7 @@ def run_plan(
                 desk.start(command.batch)
             elif isinstance(command, Wait):
                 try:
-                    desk.moved.wait(max(0.0, command.until - now()))
+                    desk.moved.wait(_pause(command, now()))
                 except KeyboardInterrupt as error:
                     desk.interrupt = error
                     if hurry is not None:
@@ -91,7 +93,7 @@ async def arun_plan(
             if isinstance(command, Start):
                 desk.start(command.batch)
             elif isinstance(command, Wait):
-                pause = max(0.0, command.until - now())
+                pause = _pause(command, now())
                 try:
                     await asyncio.wait_for(desk.awake.wait(), pause)
                 except asyncio.TimeoutError:
@@ -248,3 +250,10 @@ def _stack(batch: Batch, entry: Entry) -> str:
     frames = [frame for frame, _ in await_chain(runner.get_coro()) if frame is not None]
     places = (frames_text(frame, 1) for frame in reversed(frames))
     return "\n".join(filter(None, places))
+
+
+def _pause(command: Wait, now: float) -> float:
+    """
+    How long to wait: never long, for a second signal may cut the budget meanwhile.
+    """
+    return min(max(0.0, command.until - now), _LONGEST_PAUSE_S)

@@ -249,7 +249,9 @@ class Signals:
         Report a handler that somebody has displaced, once.
         """
         stack = self._handlers[number]
-        if not stack or stack[-1].on_top or number in self._displaced:
+        if not stack or number in self._displaced:
+            return
+        if stack[-1].on_top or stack[-1].dying:
             return
         self._displaced.add(number)
         by = signal.getsignal(number)
