@@ -596,6 +596,40 @@ def test_hibernate_inside_a_loop_hands_the_waiting_over(chat: Sessions) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("how", ["hibernate", "expire"])
+def test_a_task_that_is_cancelled_before_it_began_leaves_the_session_usable(
+    guard: Guard, clock: FakeClock, how: str
+) -> None:
+    """
+    As the end of a loop does it. What was handed over was not done, nobody waits for
+    it, and it is done later.
+    """
+    after = "10m" if how == "hibernate" else None
+    chat = guard.sessions("chat", hibernate_after=after)
+
+    async def main() -> None:
+        with chat.open("ann") as session:
+            session.data["a"] = 1
+            session.register(Slow.opened(), keep=True)
+        if how == "hibernate":
+            assert chat.hibernate("ann")
+        else:
+            clock.advance("1h")
+        assert 0 == chat.live
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            if "arun" in repr(task):
+                task.cancel()
+        await asyncio.sleep(0.001)
+        assert 1 == chat.live
+        if how == "hibernate":
+            async with chat.open("ann") as session:
+                assert {"a": 1} == session.data
+        clock.advance("1h")
+        await until(lambda: chat.live == 0)
+
+    run(main)
+
+
 def test_ahibernate_comes_back_when_all_is_closed(chat: Sessions) -> None:
     """
     As `hibernate`, with the waiting in it.

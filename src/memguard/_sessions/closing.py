@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memguard._kinds.closers import running_loop
 from memguard._scope import Scope
-from memguard._sessions.steps import Refusal, Steps, arun, run, whole
+from memguard._sessions.steps import Refusal, Steps, run, start, whole
 from memguard.errors import WouldBlockLoop
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Apart:
     def perform(self, refusal: Refusal) -> None:
         here = running_loop()
         if here is not None and (self._awaits or must_await(self._scope, here)):
-            self._registry.background(here, arun(self._steps))
+            _ = start(self._registry, self._steps)
         else:
             run(self._steps, refusal)
 

@@ -12,8 +12,8 @@ from memguard._sessions.connection import Connection
 from memguard._sessions.leaving import expire, lighten, sleep
 from memguard._sessions.saving import save_on_leaving
 from memguard._sessions.session import Session
-from memguard._sessions.slots import Full, Look
-from memguard._sessions.steps import Steps, Wait, caller
+from memguard._sessions.slots import Full, Look, caller
+from memguard._sessions.steps import Steps, Wait
 from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _bring(core: Core, slot: Slot) -> Steps[Session]:
     Make the session of a claimed slot, with what was saved of it.
     """
     table, store = core.table, core.store
-    slot.busy_by = caller()
+    slot.is_mine()
     session: Session | None = None
     placed = False
     try:

@@ -13,10 +13,9 @@ from memguard._phases import OPEN
 from memguard._sessions.closing import Close
 from memguard._sessions.info import ExpiredSession
 from memguard._sessions.saving import save
-from memguard._sessions.steps import Steps, Wait, caller
+from memguard._sessions.steps import Steps, Wait
 
 if TYPE_CHECKING:
-    from memguard._latch import Latch
     from memguard._sessions.core import Core
     from memguard._sessions.slots import Slot
 
@@ -29,9 +28,9 @@ def sleep(core: Core, slot: Slot) -> Steps[None]:
     """
     table, session = core.table, slot.session
     assert session is not None
-    slot.busy_by = caller()
     size = 0
     try:
+        yield core.call(slot.is_mine)
         size = yield from save(core, session)
         yield Close(session)
         if session.dirty:
@@ -45,7 +44,7 @@ def sleep(core: Core, slot: Slot) -> Steps[None]:
                 latch = table.slept(slot, size)
                 core.slept += 1
             else:
-                latch = table.stays(slot, core.now(), retry=True)
+                latch = table.stays(slot, core.now())
             core.rearm()
         latch.set()
 
@@ -55,12 +54,12 @@ def expire(core: Core, slot: Slot) -> Steps[None]:
     Close and forget a session whose time is over, and tell the hooks.
     """
     table, session = core.table, slot.session
-    slot.busy_by = caller()
     slot.ended = True
     hooks = core.sessions.expire_hooks
     data: Any = None
     now = core.now()
     try:
+        yield core.call(slot.is_mine)
         if session is not None:
             yield Close(session)
             data = session.data.plain()
@@ -74,11 +73,12 @@ def expire(core: Core, slot: Slot) -> Steps[None]:
         core.failed("expiring a session", error)
     finally:
         with table.lock:
-            latch = table.gone(slot)
-            core.expired += 1
+            # Dropped before it could begin, by the end of a loop: its time will come.
+            open_still = session is not None and session.state <= OPEN
+            latch = table.stays(slot, now) if open_still else table.gone(slot)
+            core.expired += not open_still
             core.rearm()
-        if latch is not None:
-            latch.set()
+        latch.set()
     if data is None:
         return
     told = ExpiredSession(slot.id, data, now - slot.born, now - slot.used)
@@ -108,23 +108,22 @@ def end(core: Core, id: str) -> Steps[bool]:
         if core.keeps:
             yield core.ask(core.store.delete, id)
         return False
-    slot.busy_by = caller()
     slot.ended = True
     session = slot.session
     try:
+        yield core.call(slot.is_mine)
         if session is not None:
             yield Close(session)
         yield core.ask(core.store.delete, id)
     finally:
         with table.lock:
             if session is not None and session.state <= OPEN:
-                latch: Latch | None = table.stays(slot, core.now(), retry=False)
+                latch = table.stays(slot)
             else:
                 latch = table.gone(slot)
                 core.ended += 1
             core.rearm()
-        if latch is not None:
-            latch.set()
+        latch.set()
     return True
 
 

@@ -4,6 +4,8 @@ One known session: what is remembered of it, and what can be had of it.
 
 from __future__ import annotations
 
+import sys
+import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from memguard._sessions.connection import Connection
     from memguard._sessions.session import Session
 
-__all__ = ("Full", "Look", "Slot")
+__all__ = ("Full", "Look", "Slot", "caller")
 
 
 class Look(Enum):
@@ -95,3 +97,21 @@ class Slot:
         True while somebody uses or saves it: it neither sleeps nor expires then.
         """
         return bool(self.pins or self.connections or self.saving is not None)
+
+    def is_mine(self) -> None:
+        """
+        Whoever calls this, a task or a thread, is at work on it: it must not wait.
+        """
+        self.busy_by = caller()
+
+
+def caller() -> Any:
+    """
+    Who is asking: the running task, else the thread.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        task = asyncio.current_task()
+        if task is not None:
+            return task
+    return threading.get_ident()

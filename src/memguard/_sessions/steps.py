@@ -7,7 +7,6 @@ running loop, so every verb is written once. No step is performed with a lock he
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
@@ -16,6 +15,8 @@ from memguard._kinds.closers import running_loop
 from memguard.errors import WouldBlockLoop
 
 if TYPE_CHECKING:
+    import asyncio
+
     from memguard._latch import Latch
     from memguard._registry import Registry
 
@@ -25,8 +26,8 @@ __all__ = (
     "Steps",
     "Wait",
     "arun",
-    "caller",
     "run",
+    "start",
     "whole",
 )
 
@@ -85,12 +86,12 @@ def run(steps: Steps[_T], refusal: Refusal) -> _T:
         return result
 
 
-async def arun(steps: Steps[_T]) -> _T:
+async def arun(steps: Steps[_T], first: Step | None = None) -> _T:
     """
-    Carry *steps* out on the running loop.
+    Carry *steps* out on the running loop, from *first* if that was taken already.
     """
     try:
-        step = next(steps)
+        step = next(steps) if first is None else first
         while True:
             try:
                 value = await step.aperform()
@@ -174,10 +175,30 @@ async def whole(registry: Registry, steps: Steps[_T]) -> _T:
     """
     import asyncio
 
-    task = asyncio.ensure_future(arun(steps))
+    return await asyncio.shield(start(registry, steps))
+
+
+def start(registry: Registry, steps: Steps[_T]) -> asyncio.Future[_T]:
+    """
+    Begin *steps* now, and carry them out in a task of the running loop.
+
+    A task that is cancelled before it starts runs nothing at all. Steps that have
+    begun give back what they have claimed when they are closed.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    try:
+        first = next(steps)
+    except StopIteration as stop:
+        done: asyncio.Future[_T] = loop.create_future()
+        done.set_result(stop.value)
+        return done
+    task = loop.create_task(arun(steps, first))
     registry.tasks.add(task)
     task.add_done_callback(registry.tasks.discard)
-    return await asyncio.shield(task)
+    task.add_done_callback(lambda _: steps.close())
+    return task
 
 
 def _wait_in_thread(awaitable: Awaitable[_T], loop: Any) -> _T:
@@ -215,18 +236,6 @@ def _drop(awaitable: Any) -> None:
     close = getattr(awaitable, "close", None)
     if close is not None:
         close()  # nobody will await it, and nobody need be warned
-
-
-def caller() -> Any:
-    """
-    Who is asking: the running task, else the thread.
-    """
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:
-        task = asyncio.current_task()
-        if task is not None:
-            return task
-    return threading.get_ident()
 
 
 def _timed_out() -> TimeoutError:

@@ -7,6 +7,7 @@ called. Every method but `__init__` asks its caller to hold `lock`.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class Table:
         self.live_bytes = 0
         self.asleep_bytes = 0
         self._max_live = max_live
-        self._max_bytes = max_bytes
+        self._max_bytes = math.inf if max_bytes is None else max_bytes
 
     # -- coming ------------------------------------------------------------------------
 
@@ -68,8 +69,7 @@ class Table:
 
         Raises Full when nobody can.
         """
-        too_many = self.live >= self._max_live
-        if not too_many and not (self.live and self._too_heavy(self.live_bytes + 1)):
+        if self.live < self._max_live and self.live_bytes < self._max_bytes:
             self.live += 1
             return None
         victim = self._least_recent()
@@ -81,16 +81,13 @@ class Table:
         """
         Claim the session that has to sleep because the live ones weigh too much.
         """
-        return self._least_recent() if self._too_heavy(self.live_bytes) else None
+        return self._least_recent() if self.live_bytes > self._max_bytes else None
 
     def _least_recent(self) -> Slot | None:
         for slot in self.idle.values():
             self.claim(slot)
             return slot
         return None
-
-    def _too_heavy(self, size: int) -> bool:
-        return self._max_bytes is not None and size > self._max_bytes
 
     def came(self, slot: Slot, now: float) -> Latch:
         """
@@ -207,8 +204,7 @@ class Table:
 
     def _unclaim(self, slot: Slot) -> Latch:
         latch, slot.busy, slot.busy_by = slot.busy, None, None
-        assert latch is not None
-        return latch
+        return latch or Latch()  # nobody waits for one that nobody had claimed
 
     def _uncount(self, slot: Slot) -> None:
         if slot.counted:
@@ -251,28 +247,27 @@ class Table:
         self.deadlines.put(slot, self.clocks.next(slot))
         return latch
 
-    def stays(self, slot: Slot, now: float, *, retry: bool) -> Latch:
+    def stays(self, slot: Slot, failed_at: float | None = None) -> Latch:
         """
-        The claimed *slot* could not be put out and is live again.
+        The claimed *slot* was not put out and is live again.
 
-        With *retry* it is left alone until it was used again, or was idle once more:
-        it could not be saved.
+        If that failed, it is left alone until it was used again or was idle once more.
         """
         slot.counted = True
         slot.ended = False
         self.live += 1
         self.live_bytes += slot.size
         latch = self._unclaim(slot)
-        if not retry:
+        if failed_at is None:
             self._rest(slot)
             return latch
         slot.grace_end = None
         pause = self.clocks.hibernate_after
-        slot.awake_until = None if pause is None else now + pause
+        slot.awake_until = None if pause is None else failed_at + pause
         self.deadlines.put(slot, self.clocks.next(slot))
         return latch
 
-    def gone(self, slot: Slot) -> Latch | None:
+    def gone(self, slot: Slot) -> Latch:
         """
         The session has ended: forget everything about it.
         """
@@ -281,7 +276,7 @@ class Table:
         slot.asleep = 0
         slot.session = slot.connections = None
         self._drop(slot)
-        return None if slot.busy is None else self._unclaim(slot)
+        return self._unclaim(slot)
 
     def _drop(self, slot: Slot) -> None:
         self.idle.pop(slot.id, None)
