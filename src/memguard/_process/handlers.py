@@ -120,12 +120,13 @@ class Pipe:
     The pipe between handlers and the thread that answers them.
     """
 
-    __slots__ = ("_wakes", "read", "write")
+    __slots__ = ("connected", "read", "write")
 
     def __init__(self) -> None:
         self.read, self.write = os.pipe()
         os.set_blocking(self.write, False)
-        self._wakes = False
+        #: The interpreter writes here as well.
+        self.connected = False
 
     def send(self, byte: int) -> None:
         """
@@ -147,7 +148,7 @@ class Pipe:
         found = signal.set_wakeup_fd(self.write, warn_on_full_buffer=False)
         if found != -1:
             signal.set_wakeup_fd(found)
-        self._wakes = found == -1
+        self.connected = found == -1
 
     def disconnect(self) -> bool:
         """
@@ -155,7 +156,7 @@ class Pipe:
 
         Main thread only.
         """
-        was, self._wakes = self._wakes, False
+        was, self.connected = self.connected, False
         if was:
             found = signal.set_wakeup_fd(-1)
             if found not in (self.write, -1):

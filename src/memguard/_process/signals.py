@@ -108,11 +108,15 @@ class Signals:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN_S)
-        pipe.close()
-        if self._answering is not None and is_main:
+        if is_main or not pipe.connected:
+            pipe.close()
+        # Else the interpreter goes on writing to it; its number must not be given to
+        # some other file.
+        answering = self._answering
+        if answering is not None and is_main and not answering.dying:
             # The block that was stopped by a signal has ended: so does the process,
             # with the status it would have had without memguard.
-            self._answering.die()
+            answering.die()
 
     def _open(self) -> Pipe:
         self._pipe = pipe = Pipe()
