@@ -123,7 +123,8 @@ def main() -> int:
     print(
         f"with {failing} raising and {hanging} hanging: {troubled * 1000:.0f} ms (bar"
         f" 1,500 ms); {len(left)} healthy left open,"
-        f" {len(rows) - len(abandoned)} failing named, {len(abandoned)} hanging abandoned, {named} with their stack"
+        f" {len(rows) - len(abandoned)} failing named, {len(abandoned)} hanging"
+        f" abandoned, {named} with their stack"
     )
     print(
         f"AsyncExitStack, 500 closes of 10 ms: {exit_stack_s(500):.2f} s;"

@@ -59,7 +59,8 @@ def main() -> int:
         one = register_us(guard, [Thing()])
     print(f"empty scope in and out: {scope:.2f} µs (bar {SCOPE_BAR_US} µs)")
     print(
-        f"register and close, 1,000 in a scope: {many:.2f} µs (bar {REGISTER_BAR_US} µs)"
+        f"register and close, 1,000 in a scope: {many:.2f} µs"
+        f" (bar {REGISTER_BAR_US} µs)"
     )
     print(f"scope with one registered thing, all in all: {one:.2f} µs")
     return 0 if scope <= SCOPE_BAR_US and many <= REGISTER_BAR_US else 1

@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("_records",),
     ("errors", "typing", "_clock", "_events", "_phases", "_settings"),
-    ("_failures", "_sites", "_tally", "_workers"),
+    ("_failures", "_forks", "_latch", "_sites", "_tally", "_workers"),
     ("_scheduler",),
     ("_probes",),
     ("_sizing",),
@@ -43,8 +43,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_sessions",),
     ("_pressure", "_leaks"),
     ("_health", "_snapshot"),
+    ("_root",),
     ("_guard",),
     ("_process", "_telemetry"),
+    ("_default",),
     ("__init__", "__main__", "_cli", "integrations", "pytest_plugin", "testing"),
 )
 

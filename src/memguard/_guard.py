@@ -1,5 +1,8 @@
 """
 The guard: the root scope of a process. Composition only; it decides nothing.
+
+Longer than 300 lines because the life of a guard, from its start over blocks and forks to
+its end, is read in one piece.
 """
 
 from __future__ import annotations
@@ -7,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from memguard._clock import SystemClock
 from memguard._forks import tell_after_fork
-from memguard._health import Health, Level, MemorySample, health_of, sample_of
 from memguard._kinds.closers import running_loop
-from memguard._kinds.hook import ShutdownHook
 from memguard._latch import Latch
 from memguard._lifecycle.audit import Auditor
 from memguard._lifecycle.control import Control
@@ -23,32 +24,26 @@ from memguard._lifecycle.telling import tell
 from memguard._phases import CLOSED, CLOSING, DRAINING, NEW, OPEN, Phase
 from memguard._probes.probe import SystemProbe
 from memguard._registry import Registry
+from memguard._root import Root
 from memguard._scheduler import ThreadScheduler
-from memguard._scope import Scope
 from memguard._settings import Settings, parse_duration
-from memguard._snapshot import GuardSnapshot, snapshot_of
 from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from memguard._events import Hook
-    from memguard._kinds.pool import Pool
-    from memguard._sessions import Sessions
     from memguard._settings import SettingsKwargs
-    from memguard.typing import Clock, Duration, Scheduler, Size
+    from memguard.typing import Clock, Duration, Scheduler
 
 __all__ = ("Guard", "active")
 
-_T = TypeVar("_T")
-_F = TypeVar("_F", bound=Callable[..., Any])
 _STOP_SCHEDULER_S = 0.5
 
 #: The innermost guard whose block this context is in.
 active: ContextVar[Guard | None] = ContextVar("memguard_guard", default=None)
 
 
-class Guard(Scope):
+class Guard(Root):
     """
     The root of everything a process owns: scopes, containers, resources.
 
@@ -62,11 +57,7 @@ class Guard(Scope):
         "_active_token",
         "_auditor",
         "_clock",
-        "control",
         "on_uninstall",
-        "probe",
-        "settings",
-        "started_at",
     )
 
     phase = Phase.PROCESS
@@ -300,126 +291,7 @@ class Guard(Scope):
         """
         await self.ashutdown(reason="aclose()")
 
-    # -- what only a guard makes -------------------------------------------------------
-
-    def sessions(
-        self,
-        name: str,
-        *,
-        max_sessions: int = 10_000,
-        max_bytes: Size | None = None,
-        max_live: int | None = None,
-        ttl: Duration | None = "1h",
-        max_age: Duration | None = None,
-        hibernate_after: Duration | None = "10m",
-        backup_every: Duration | None = None,
-        grace: Duration = "30s",
-        durable: bool = False,
-        store: Any = None,
-        codec: Any = "json",
-    ) -> Sessions:
-        """
-        The sessions of that name, made on first call.
-        """
-        from memguard._sessions import Sessions
-
-        return self._get_or_create(
-            Sessions(
-                self,
-                name,
-                max_sessions=max_sessions,
-                max_bytes=max_bytes,
-                max_live=max_live,
-                ttl=ttl,
-                max_age=max_age,
-                hibernate_after=hibernate_after,
-                backup_every=backup_every,
-                grace=grace,
-                durable=durable,
-                store=store,
-                codec=codec,
-            )
-        )
-
-    def pool(
-        self,
-        name: str,
-        factory: Callable[[], _T],
-        *,
-        reset: Callable[[_T], Any] | None = None,
-        check: Callable[[_T], Any] | None = None,
-        dispose: Callable[[_T], Any] | None = None,
-        min_size: int = 0,
-        max_size: int = 10,
-        idle_timeout: Duration | None = "10s",
-        acquire_timeout: Duration = "2s",
-    ) -> Pool[_T]:
-        """
-        The pool of that name, made on first call.
-        """
-        from memguard._kinds.pool import Pool
-
-        return self._get_or_create(
-            Pool(
-                self,
-                name,
-                factory,
-                reset=reset,
-                check=check,
-                dispose=dispose,
-                min_size=min_size,
-                max_size=max_size,
-                idle_timeout=idle_timeout,
-                acquire_timeout=acquire_timeout,
-            )
-        )
-
-    def on_shutdown(
-        self, *, phase: Phase | str = Phase.WORK, timeout: Duration | None = None
-    ) -> Callable[[_F], _F]:
-        """
-        Call the decorated function, sync or async, in *phase* of every shutdown.
-        """
-
-        def declare(fn: _F) -> _F:
-            self._place(ShutdownHook(self, fn, phase=phase, timeout=timeout))
-            return fn
-
-        return declare
-
-    def subscribe(self, hook: Hook) -> Callable[[], None]:
-        """
-        Call *hook* with every event of this guard; the result unsubscribes it.
-        """
-        return self.registry.events.subscribe(hook)
-
     # -- reading -----------------------------------------------------------------------
-
-    def memory(self) -> MemorySample:
-        """
-        What the process uses and may use, now. Bytes, with the source of each.
-        """
-        return sample_of(self)
-
-    @property
-    def level(self) -> Level:
-        """
-        How near the limit the process is.
-        """
-        return self.memory().level
-
-    def health(self) -> Health:
-        """
-        The health record (requirement A10); cheap enough for every second.
-        """
-        return health_of(self)
-
-    def snapshot(self) -> GuardSnapshot:
-        """
-        What is owned now, by kind and by name.
-        """
-        self.registry.settle_collected()
-        return snapshot_of(self)
 
     def audit(self) -> AuditReport:
         """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from memguard._records import record
 
 if TYPE_CHECKING:
-    from memguard._guard import Guard  # layer: for the type only
+    from memguard._root import Root
 
 __all__ = ("Health", "Level", "MemorySample", "health_of", "sample_of")
 
@@ -124,7 +124,7 @@ def level_of(ratio: float | None, settings: Any) -> Level:
     return Level.WARNING if ratio >= settings.warning else Level.NORMAL
 
 
-def sample_of(guard: Guard) -> MemorySample:
+def sample_of(guard: Root) -> MemorySample:
     """
     One reading of the guard's probe, against the limit that holds for the process.
     """
@@ -149,7 +149,7 @@ def sample_of(guard: Guard) -> MemorySample:
     )
 
 
-def health_of(guard: Guard) -> Health:
+def health_of(guard: Root) -> Health:
     """
     The health of a guard now: one reading of memory and a few counters.
     """

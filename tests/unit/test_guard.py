@@ -43,7 +43,8 @@ class Broken(Thing):
     """
 
     def close(self) -> None:
-        raise ValueError("secret of a user")
+        msg = "secret of a user"
+        raise ValueError(msg)
 
 
 class Hanging(Thing):
@@ -275,10 +276,9 @@ def test_phases_are_kept() -> None:
     Each phase ends before the next begins, whatever the age.
     """
     log: list[str] = []
-    keep = []
     with Guard() as guard:
         for phase in Phase:
-            keep.append(guard.register(Thing(log, phase.value), phase=phase))
+            guard.register(Thing(log, phase.value), phase=phase, keep=True)
 
     assert [phase.value for phase in Phase] == log
 

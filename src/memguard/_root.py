@@ -1,0 +1,162 @@
+"""
+What only a root scope makes and tells: sessions, pools, hooks, memory, health.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from memguard._health import Health, Level, MemorySample, health_of, sample_of
+from memguard._kinds.hook import ShutdownHook
+from memguard._phases import Phase
+from memguard._scope import Scope
+from memguard._snapshot import GuardSnapshot, snapshot_of
+
+if TYPE_CHECKING:
+    from memguard._events import Hook
+    from memguard._kinds.pool import Pool
+    from memguard._lifecycle.control import Control
+    from memguard._sessions import Sessions
+    from memguard._settings import Settings
+    from memguard.typing import Duration, Size
+
+__all__ = ("Root",)
+
+_T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Root(Scope):
+    """
+    The scope without an owner. `Guard` gives it its life.
+    """
+
+    __slots__ = ("control", "probe", "settings", "started_at")
+
+    if TYPE_CHECKING:
+        control: Control
+        probe: Any
+        settings: Settings
+        started_at: float | None
+
+    # -- what only a guard makes -------------------------------------------------------
+
+    def sessions(
+        self,
+        name: str,
+        *,
+        max_sessions: int = 10_000,
+        max_bytes: Size | None = None,
+        max_live: int | None = None,
+        ttl: Duration | None = "1h",
+        max_age: Duration | None = None,
+        hibernate_after: Duration | None = "10m",
+        backup_every: Duration | None = None,
+        grace: Duration = "30s",
+        durable: bool = False,
+        store: Any = None,
+        codec: Any = "json",
+    ) -> Sessions:
+        """
+        The sessions of that name, made on first call.
+        """
+        from memguard._sessions import Sessions
+
+        return self._get_or_create(
+            Sessions(
+                self,
+                name,
+                max_sessions=max_sessions,
+                max_bytes=max_bytes,
+                max_live=max_live,
+                ttl=ttl,
+                max_age=max_age,
+                hibernate_after=hibernate_after,
+                backup_every=backup_every,
+                grace=grace,
+                durable=durable,
+                store=store,
+                codec=codec,
+            )
+        )
+
+    def pool(
+        self,
+        name: str,
+        factory: Callable[[], _T],
+        *,
+        reset: Callable[[_T], Any] | None = None,
+        check: Callable[[_T], Any] | None = None,
+        dispose: Callable[[_T], Any] | None = None,
+        min_size: int = 0,
+        max_size: int = 10,
+        idle_timeout: Duration | None = "10s",
+        acquire_timeout: Duration = "2s",
+    ) -> Pool[_T]:
+        """
+        The pool of that name, made on first call.
+        """
+        from memguard._kinds.pool import Pool
+
+        return self._get_or_create(
+            Pool(
+                self,
+                name,
+                factory,
+                reset=reset,
+                check=check,
+                dispose=dispose,
+                min_size=min_size,
+                max_size=max_size,
+                idle_timeout=idle_timeout,
+                acquire_timeout=acquire_timeout,
+            )
+        )
+
+    def on_shutdown(
+        self, *, phase: Phase | str = Phase.WORK, timeout: Duration | None = None
+    ) -> Callable[[_F], _F]:
+        """
+        Call the decorated function, sync or async, in *phase* of every shutdown.
+        """
+
+        def declare(fn: _F) -> _F:
+            self._place(ShutdownHook(self, fn, phase=phase, timeout=timeout))
+            return fn
+
+        return declare
+
+    def subscribe(self, hook: Hook) -> Callable[[], None]:
+        """
+        Call *hook* with every event of this guard; the result unsubscribes it.
+        """
+        return self.registry.events.subscribe(hook)
+
+    # -- reading -----------------------------------------------------------------------
+
+    def memory(self) -> MemorySample:
+        """
+        What the process uses and may use, now. Bytes, with the source of each.
+        """
+        return sample_of(self)
+
+    @property
+    def level(self) -> Level:
+        """
+        How near the limit the process is.
+        """
+        return self.memory().level
+
+    def health(self) -> Health:
+        """
+        The health record (requirement A10); cheap enough for every second.
+        """
+        return health_of(self)
+
+    def snapshot(self) -> GuardSnapshot:
+        """
+        What is owned now, by kind and by name.
+        """
+        self.registry.settle_collected()
+        return snapshot_of(self)
