@@ -21,7 +21,6 @@ from memguard._tree import Branch, Node, conflict
 from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
-
     from typing_extensions import ParamSpec
 
     from memguard._kinds.cache import CachedFunction
@@ -143,9 +142,7 @@ class Leaves(Branch):
 
         return make if fn is None else make(fn)
 
-    def spawn(
-        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None
-    ) -> Task:
+    def spawn(self, coro: Coroutine[Any, Any, Any], *, name: str | None = None) -> Task:
         """
         Run *coro* as a task of the running loop (else of the guard's), and own it.
 
@@ -154,10 +151,14 @@ class Leaves(Branch):
         """
         task = Task(self, coro, name=name)
         try:
-            return self._place(task, replace=name is not None)
+            self._place(task, replace=name is not None)
         except ScopeClosed:
             task.refuse()
             raise
+        if not self.registry.running:
+            # A task is no declaration: its loop is there, so it runs, guard or not.
+            task._arm()
+        return task
 
     # -- emitters ----------------------------------------------------------------------
 

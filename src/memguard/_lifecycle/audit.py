@@ -82,13 +82,15 @@ class Auditor:
         guard = self._guard()
         assert guard is not None  # the guard runs this
         now = guard.registry.clock.monotonic
+        # Counted in pauses as well: a fake clock does not move while this waits.
+        patience = deadline - now()
         known = [_of_entry(entry) for entry in failing]
         pause = _FIRST_PAUSE_S
         attempt = 0
         while True:
             attempt += 1
             found = self._look(Owned(), tuple(_outlived(guard)), attempt)
-            over = attempt == _ATTEMPTS or now() + pause > deadline
+            over = attempt == _ATTEMPTS or pause > min(patience, deadline - now())
             if found.clean or over:
                 self._temp.stop()
                 guard.registry.expected.clear()
@@ -98,6 +100,7 @@ class Auditor:
             if attempt == 2:
                 _collect_garbage()
             yield pause
+            patience -= pause
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
     # -- one look ----------------------------------------------------------------------
