@@ -284,8 +284,8 @@ def test_sigint_is_not_hooked_unless_asked() -> None:
     guard.register(thing)
     before = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     print("default" if before else "hooked")
-    print("ready")
     try:
+        print("ready")
         while True:
             time.sleep(60)
     except KeyboardInterrupt:
@@ -300,7 +300,7 @@ def test_sigint_is_not_hooked_unless_asked() -> None:
         with Script(code, *names) as script:
             script.wait_for("ready")
             script.signal(signal.SIGINT)
-            assert 4 == script.end()
+            assert 4 == script.end(), script.text
             assert expected == script.lines
 
 
