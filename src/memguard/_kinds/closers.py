@@ -77,11 +77,25 @@ def _drop_executor(executor: Any) -> None:
 def _stop_process(process: Any) -> None:
     process.terminate()
     process.wait(timeout=_WAIT_S)
+    _close_pipes(process)
 
 
 def _kill_process(process: Any) -> None:
     process.kill()
     process.wait(timeout=_WAIT_S)
+    _close_pipes(process)
+
+
+def _close_pipes(process: Any) -> None:
+    """
+    As the `with` block of a process does; its end may have left something unwritten.
+    """
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        try:
+            if pipe is not None:
+                pipe.close()
+        except BrokenPipeError:
+            continue  # closed all the same; nobody is there to read the rest
 
 
 def _stop_child(process: Any) -> None:

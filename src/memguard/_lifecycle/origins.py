@@ -193,7 +193,7 @@ def _path(given: Any) -> str | None:
     """
     An absolute path, or None for a descriptor and for what only user code can tell.
     """
-    if type(given) is bytes:
+    if type(given) is bytes or type(given).__module__.startswith("pathlib"):
         given = os.fsdecode(given)
     if type(given) is not str or not given:
         return None

@@ -9,6 +9,7 @@ no owners: by then everything has to be gone.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterable, Iterator
 from contextvars import Context
@@ -72,9 +73,22 @@ class Owned:
         owned = cls()
         wanted = frozenset(temporary)
         reader = Reader()
-        for obj in reach(list(_roots(guard)), _may_follow):
+        for obj in reach(owned._roots(guard), _may_follow):
             owned._take(obj, reader, wanted)
         return owned
+
+    def _roots(self, guard: Branch) -> Iterator[Any]:
+        for node in guard.walk():
+            if not isinstance(node, Resource):
+                if not isinstance(node, Branch):
+                    yield from gc.get_referents(node)
+                continue
+            obj = node.target()
+            if type(obj) is int:
+                # A number that somebody registered is a descriptor or a process.
+                self.fds.add(obj)
+                self.pids.add(obj)
+            yield obj
 
     def _take(self, obj: Any, reader: Reader, wanted: frozenset[str]) -> None:
         kind = type(obj)
@@ -92,16 +106,6 @@ class Owned:
         path = origins.database_of(id(obj))
         if path is not None:
             self.paths.add(path)
-
-
-def _roots(guard: Branch) -> Iterator[Any]:
-    import gc
-
-    for node in guard.walk():
-        if isinstance(node, Resource):
-            yield node.target()
-        elif not isinstance(node, Branch):
-            yield from gc.get_referents(node)
 
 
 def _may_follow(kind: type) -> bool:
