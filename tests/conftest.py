@@ -186,6 +186,16 @@ def left_threads(before: set[threading.Thread]) -> list[threading.Thread]:
 
 
 @pytest.fixture(autouse=True)
+def outside_of_every_scope() -> None:
+    """
+    Begins each test outside of every scope: a test may leave them out of order.
+    """
+    tree = sys.modules.get("memguard._tree")
+    if tree is not None:
+        tree.current.set(None)
+
+
+@pytest.fixture(autouse=True)
 def leaves_the_process_as_it_was() -> Iterator[None]:
     """
     Fails a test that leaves a non-daemon thread or another signal handler behind.

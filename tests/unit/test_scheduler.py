@@ -67,9 +67,11 @@ def workers(errors: Errors) -> Iterator[Workers]:
 
 def our_threads() -> list[str]:
     """
-    Names of the threads that memguard has started.
+    Names of the threads that this file has memguard start.
+
+    Those of guards are left out: a test before this may have left one to hang.
     """
-    return [t.name for t in threading.enumerate() if t.name.startswith("memguard-")]
+    return [t.name for t in threading.enumerate() if t.name.startswith("memguard-test")]
 
 
 def wait_until(condition: object) -> None:
