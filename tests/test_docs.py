@@ -12,6 +12,8 @@ exist. An HTML comment on the line before a block asks for more:
 
 A page that says `<!-- fake clock -->` gets a `clock`, which its default guard reads.
 In what is compared, `...` stands for anything.
+
+Longer than 300 lines because running, names, links and tables read the same blocks.
 """
 
 from __future__ import annotations
