@@ -16,6 +16,7 @@ from memguard._lifecycle.report import ShutdownReport
 __all__ = ("tell",)
 
 _LOG: Final = logging.getLogger("memguard")
+_APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def tell(report: ShutdownReport, path: str | None) -> None:
@@ -30,17 +31,25 @@ def tell(report: ShutdownReport, path: str | None) -> None:
         return
     import json
 
-    line = json.dumps(report.to_dict()) + "\n"
+    line = (json.dumps(report.to_dict()) + "\n").encode()
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # A named pipe that nobody reads would block for ever.
+        fd = os.open(path, _APPEND | os.O_NONBLOCK, 0o600)
         try:
             # One write of one line: O_APPEND keeps lines of several workers whole.
-            os.write(fd, line.encode())
+            written = os.write(fd, line)
         finally:
             os.close(fd)
     except OSError as error:
-        _LOG.warning(
-            "memguard: the shutdown report could not be written (%s); name a file in"
-            " an existing, writable directory as report_file",
-            error.strerror,
-        )
+        _not_written(error.strerror)
+    else:
+        if written < len(line):
+            _not_written("no space left")
+
+
+def _not_written(reason: str | None) -> None:
+    _LOG.warning(
+        "memguard: the shutdown report could not be written (%s); name a file in an"
+        " existing, writable directory as report_file",
+        reason,
+    )
