@@ -40,7 +40,7 @@ class Closing(Registering):
         """
         if self._children is None and self._end_empty():
             return
-        if self._mixed and running_loop() is not None and self._awaits():
+        if self._is_mixed() and running_loop() is not None and self._awaits():
             verb = f"closing scope {self.label!r}"
             raise WouldBlockLoop(verb, "`await scope.aclose()` or `async with`")
         self._close()
@@ -55,7 +55,7 @@ class Closing(Registering):
             return
         if not self._begin_to_end():
             return
-        if not (self._mixed or self.drains):
+        if not (self._is_mixed() or self.drains):
             interrupt = await aend_inline(self)
         else:
             interrupt = await arun_inline(self._ordered(), self.registry.now)
@@ -67,7 +67,7 @@ class Closing(Registering):
         """
         if not self._begin_to_end():
             return
-        if not (self._mixed or self.drains):
+        if not (self._is_mixed() or self.drains):
             interrupt = end_inline(self)
         else:
             interrupt = run_inline(self._ordered(), self.registry.now)
@@ -151,6 +151,12 @@ class Closing(Registering):
             owner.drop(self, ending)
         self._children = None
         self._named = None
+
+    def _is_mixed(self) -> bool:
+        """
+        True while it owns anything that is not `plain`.
+        """
+        return self._mixed and not all(node.plain for node in self.children())
 
     def _awaits(self) -> bool:
         return any(node.awaits or node.drains for node in self.walk())

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from memguard._kinds.context import Entered
 from memguard._kinds.options import configure
-from memguard._kinds.resource import Resource, find_resource
+from memguard._kinds.references import find_resource
+from memguard._kinds.resource import Resource
 from memguard._kinds.watched import Watched
 from memguard._leaves import Leaves
 from memguard._phases import DRAINING, Phase

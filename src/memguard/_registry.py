@@ -13,6 +13,7 @@ import os
 import threading
 import warnings
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
@@ -102,7 +103,8 @@ class Registry:
         self.tallies: dict[str, dict[str, Tally]] = {}
         # Those of them without a name, by kind: what is registered mostly has none.
         self.unnamed: dict[str, Tally] = {}
-        self.work: dict[str, count[int]] = {}
+        # Counts one more unit of work of a name.
+        self.work: dict[str, Callable[[], int]] = {}
         # Nodes of the objects that memguard was told to keep, by identity, for `uses`
         # and `release`. The others are found through their weak references.
         self.objects: dict[int, Node] = {}
@@ -160,19 +162,26 @@ class Registry:
         if self.objects.get(number) is node:
             self.objects.pop(number, None)
 
-    def work_counter(self, name: str) -> tuple[str, count[int]]:
+    def count_work(self, name: str) -> str:
         """
-        The counter of a unit of work that has none yet, and its bounded name.
+        Count one more unit of work, and return its name, which is bounded.
         """
-        if len(self.work) >= _WORK_NAMES:
-            name = OTHER
-        return name, self.work.setdefault(name, count(1))
+        counted = self.work.get(name)
+        if counted is None:
+            if len(self.work) >= _WORK_NAMES:
+                name = OTHER
+            counted = self.work.setdefault(name, count().__next__)
+        counted()
+        return name
 
     def units_of_work(self) -> dict[str, int]:
         """
         Units of work begun so far, by bounded name.
         """
-        return {name: reading(counter) - 1 for name, counter in list(self.work.items())}
+        return {
+            name: reading(counted.__self__)  # type: ignore[attr-defined]
+            for name, counted in list(self.work.items())
+        }
 
     def expect(self, expected: Any) -> None:
         """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Scope",)
 
+_new = object.__new__
 _set = current.set
 _reset = current.reset
 # What a scope has instead of a token that was begun without entering it.
@@ -45,27 +46,23 @@ class Scope(Closing):
     declared = False
 
     def __init__(self, owner: Branch, name: str, work: bool = False) -> None:
-        # Written out instead of calling super().__init__: this is the hot path of
-        # every request, and two calls would cost a third of its budget.
+        # Written out instead of calling super().__init__: nearly every request does
+        # this. The slots that are missing here are set when it enters the tree.
         if owner.state > DRAINING:
             raise ScopeClosed(owner._ended_text())
         self.owner = owner
         self.registry = registry = owner.registry
-        if work:
-            counter = registry.work.get(name)
-            if counter is None:
-                name, counter = registry.work_counter(name)
-            next(counter)
-        self.name = name
+        self.name = registry.count_work(name) if work else name
         self.state = OPEN
         self.ending = None
         self.seq = 0
         self._claim = True
         self._children = None
+        self._named = None
+        self._mixed = False
         self._token: Any = None  # a Token[Branch | None], or _BEGUN
         self._left: threading.Event | None = None
         self.work = work
-        # The other slots are set when it enters the tree, which most never do.
 
     def scope(self, name: str, *, work: bool = True) -> Scope:
         """
@@ -75,10 +72,33 @@ class Scope(Closing):
         the rest is counted as `other`. `work=False` is for long connections, whose
         messages are the units.
         """
-        if type(name) is not str or not name:
-            msg = f"the name of a scope must be a non-empty text, not {name!r}"
-            raise ValueError(msg)
-        return Scope(self, name, work)
+        if self.state > DRAINING:
+            raise ScopeClosed(self._ended_text())
+        registry = self.registry
+        try:
+            if work:
+                registry.work[name]()
+            else:
+                name = checked_name(name)
+        except (KeyError, TypeError):
+            # New, or nothing that could be a name: only then is it looked at.
+            name = registry.count_work(checked_name(name))
+        # As `Scope(self, name, work)`, of which the call alone would cost a tenth.
+        child = _new(Scope)
+        child.owner = self
+        child.registry = registry
+        child.name = name
+        child.state = OPEN
+        child.ending = None
+        child.seq = 0
+        child._claim = True
+        child._children = None
+        child._named = None
+        child._mixed = False
+        child._token = None
+        child._left = None
+        child.work = work
+        return child
 
     # -- entering and leaving ----------------------------------------------------------
 
@@ -116,7 +136,7 @@ class Scope(Closing):
         The block is over: close what it owns, then say so to whoever waits for it.
         """
         try:
-            if not self._mixed:
+            if not (self._mixed and self._is_mixed()):
                 if self._begin_to_end():
                     self._end(end_inline(self))
             elif running_loop() is not None and self._awaits():
@@ -197,12 +217,7 @@ class Scope(Closing):
 
         For those who learn the template of a route while it is served.
         """
-        registry = self.registry
-        counter = registry.work.get(name)
-        if counter is None:
-            name, counter = registry.work_counter(name)
-        next(counter)
-        self.name = name
+        self.name = self.registry.count_work(name)
 
     # -- draining ----------------------------------------------------------------------
 
@@ -255,3 +270,15 @@ class Scope(Closing):
         super().settle(ending)
         if self._left is not None:
             self._left.set()
+
+
+def checked_name(name: str) -> str:
+    """
+    The name of a scope, if it is one; raises ValueError.
+    """
+    if isinstance(name, str) and name:
+        return str.__str__(name)
+    msg = (
+        f"the name of a scope must be a non-empty text, not a {type(name).__qualname__}"
+    )
+    raise ValueError(msg)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from memguard._node import COLLECTED, Gone, Node
 from memguard._phases import CLOSED, DRAINING, PLAIN, Ending, Phase
@@ -49,7 +49,8 @@ class Branch(Node):
 
     def __init__(self, owner: Branch, name: str | None) -> None:
         super().__init__(owner, name)
-        self._children: dict[Node, None] | None = None
+        # With what each holds of its own children, where `_enter_tree` put it there.
+        self._children: dict[Node, Any] | None = None
         self._named: dict[tuple[str, str], Node] | None = None
         # True once it has owned anything that is not `plain`.
         self._mixed = False
@@ -72,7 +73,7 @@ class Branch(Node):
         if self.state > DRAINING:
             self._refuse(node, children)
 
-    def _refuse(self, node: Node, children: dict[Node, None]) -> None:
+    def _refuse(self, node: Node, children: dict[Node, Any]) -> None:
         """
         This branch ended while *node* came in. Whoever has the claim closes it.
         """
@@ -105,13 +106,6 @@ class Branch(Node):
         if tally is not None:
             tally.ended(ending)
 
-    def _join(self) -> None:
-        # Set here and not where it is made: most scopes never own anything, and each
-        # slot costs them something.
-        self._named = None
-        self._mixed = False
-        super()._join()
-
     def _drop_name(self, node: Node) -> None:
         key = (node.kind, node.name or "")
         with self.registry.lock:
@@ -119,25 +113,43 @@ class Branch(Node):
             if named is not None and named.get(key) is node:
                 del named[key]
 
-    def _enter_tree(self, site: RawSite = None) -> dict[Node, None]:
+    def _enter_tree(self, site: RawSite = None) -> dict[Node, Any]:
         """
         For the first child: a place for it, and for this branch one in its owner.
 
         *site* is where the child was made, which is this branch's place as well.
         """
-        with self.registry.lock:
-            children = self._children
-            if children is None:
-                # Not for the root, nor for one that entered before.
-                if not self.seq and self.owner is not None:
-                    self._site = site
-                    self._join()
-                children = self._children = {}
-                if self.state > DRAINING:
-                    # Left by somebody who saw nothing to close.
-                    self._children = None
-                    self.settle()
-                    raise ScopeClosed(self._ended_text())
+        owner = self.owner
+        if owner is None or self.seq:
+            # The root, or one that is in the tree although it owned nothing so far.
+            with self.registry.lock:
+                if self._children is None:
+                    self._children = {}
+                return self._children
+        registry = self.registry
+        if owner.state > DRAINING or registry.detached:
+            raise ScopeClosed(owner._ended_text())
+        siblings = owner._children
+        if siblings is None:
+            siblings = owner._enter_tree(site)
+        owner._mixed = True
+        self._site = site or registry.sites.here()
+        self.born = registry.now()
+        self.tally = tally = registry.tally(self.kind, self.name or "")
+        self.seq = registry.next_seq()
+        # Two first children may come at the same time: the owner's dictionary holds
+        # the one dictionary that both then find, and says who was first.
+        mine: dict[Node, Any] = {}
+        children: dict[Node, Any] = siblings.setdefault(self, mine)
+        if children is mine:
+            tally.made()
+        self._children = children
+        if owner.state > DRAINING:
+            owner._refuse(self, siblings)
+        if self.state > DRAINING:
+            # Left by somebody who saw nothing to close.
+            self.settle()
+            raise ScopeClosed(self._ended_text())
         return children
 
     # -- names -------------------------------------------------------------------------

@@ -52,6 +52,13 @@ class Entered(Node):
         loop = running_loop() if is_async else None
         self.loop: Any = None if loop is None else ref(loop)
 
+    @property
+    def plain(self) -> bool:  # type: ignore[override]
+        """
+        True for synchronous ones, which are left like anything else is closed.
+        """
+        return not self.awaits
+
     def _release(self) -> Any:
         manager = self._manager
         if self.awaits:

@@ -11,7 +11,8 @@ from weakref import ref
 
 from memguard._kinds.closers import running_loop
 from memguard._kinds.ordering import phase_before, refuse_cycle, to_phase
-from memguard._kinds.resource import Resource, find_resource
+from memguard._kinds.references import find_resource
+from memguard._kinds.resource import Resource
 from memguard._phases import Phase
 from memguard._settings import parse_duration, parse_size
 from memguard._tree import Node

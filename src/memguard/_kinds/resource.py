@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Final
-from weakref import getweakrefs, ref
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from memguard._kinds.closers import (
     checked_close,
@@ -19,6 +19,13 @@ from memguard._kinds.closers import (
     is_coroutine,
     known,
 )
+from memguard._kinds.references import (
+    NOTHING,
+    Kept,
+    Ref,
+    not_referenceable,
+    on_collect,
+)
 from memguard._kinds.watched import expect_end
 from memguard._phases import CLOSED, CLOSING, OPEN, PLAIN, Ending, Phase
 from memguard._sites import RawSite, Site, call_site
@@ -26,42 +33,8 @@ from memguard._tree import COLLECTED, Branch, Gone, Node
 
 if TYPE_CHECKING:
     from memguard._kinds.options import Options
-    from memguard._registry import Registry
 
-__all__ = ("Resource", "find_resource")
-
-
-class _Ref(ref):  # type: ignore[type-arg]
-    """
-    A weak reference that knows its resource.
-    """
-
-    __slots__ = ("resource",)
-    resource: Resource
-
-
-class _Kept:
-    """
-    As a weak reference, but strong.
-    """
-
-    __slots__ = ("_obj",)
-
-    def __init__(self, obj: Any) -> None:
-        self._obj = obj
-
-    def __call__(self) -> Any:
-        return self._obj
-
-
-#: What a resource refers to after its end.
-_NOTHING: Final = _Kept(None)
-
-
-def _on_collect(reference: _Ref) -> None:
-    # May run inside any locked section of any thread: append, nothing else.
-    resource = reference.resource
-    resource.registry.collected.append(resource)
+__all__ = ("Resource",)
 
 
 class Resource(Node):
@@ -96,13 +69,13 @@ class Resource(Node):
         self._target: Callable[[], Any]
         if keep:
             if obj is None:
-                raise _not_referenceable(obj)
-            self._target = _Kept(obj)
+                raise not_referenceable(obj)
+            self._target = Kept(obj)
         else:
             try:
-                self._target = reference = _Ref(obj, _on_collect)
+                self._target = reference = Ref(obj, on_collect)
             except TypeError:
-                raise _not_referenceable(obj) from None
+                raise not_referenceable(obj) from None
             reference.resource = self
 
     # -- what the type says, unless the caller said otherwise --------------------------
@@ -183,7 +156,7 @@ class Resource(Node):
         Make a kept object findable; weakly referenced ones are so by themselves.
         """
         target = self._target
-        if type(target) is _Kept:
+        if type(target) is Kept:
             self.registry.objects[id(target())] = self
 
     def settle(self, ending: Ending = PLAIN) -> None:
@@ -195,11 +168,16 @@ class Resource(Node):
         owner = self.owner
         if owner is not None:
             self.owner = None
-            owner.drop(self, ending)
+            children = owner._children
+            if ending is not PLAIN or children is None or owner._named:
+                owner.drop(self, ending)
+            elif children.pop(self, owner) is not owner:
+                # As `drop`, written out: what every scope does with what it owns.
+                self.tally.closed_one()  # type: ignore[union-attr]
         target = self._target
-        if type(target) is _Kept:
+        if type(target) is Kept:
             self.registry.forget(id(target()), self)
-        self._target = _NOTHING
+        self._target = NOTHING
         self._close = None
 
     def _release(self) -> Any:
@@ -301,24 +279,3 @@ class Resource(Node):
         if self.name:
             return self.name
         return self.info.type_name
-
-
-def find_resource(registry: Registry, obj: Any) -> Node | None:
-    """
-    The live resource of *obj*, the newest if there are several, or None.
-    """
-    newest: Node | None = registry.objects.get(id(obj))
-    for reference in getweakrefs(obj):
-        if type(reference) is _Ref:
-            node = reference.resource
-            if node.registry is registry and node.state < CLOSING:
-                newest = node if newest is None or newest.seq < node.seq else newest
-    return newest
-
-
-def _not_referenceable(obj: object) -> TypeError:
-    return TypeError(
-        f"a {type(obj).__qualname__} cannot be referenced weakly; register it with"
-        " keep=True (memguard then holds it until its scope closes), or adopt a"
-        " built-in container by its place"
-    )

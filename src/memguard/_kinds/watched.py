@@ -62,6 +62,7 @@ class Watched(Node):
     __slots__ = ("_reason", "_ref")
 
     kind: ClassVar[str] = "object"
+    plain: ClassVar[bool] = True
     phase = Phase.PROCESS
 
     def __init__(self, owner: Branch, obj: object, reason: str) -> None:

@@ -83,56 +83,60 @@ async def perform(
     """
     node = entry.node
     begun = now()
-    if batch.stage == DRAIN:
-        await _drain(entry, batch, begun, waiting)
+    if batch.stage != DRAIN:
+        batch.at = At(entry, batch.stage, begun)
+    elif not node.drains or entry.drain is not None:
+        # The drain of a branch with work in hand is an entry of its own.
+        batch.at = At(entry, CLOSE, begun)
+        if batch.planned:
+            entry.bytes_held = _bytes(node)
+    else:
+        batch.at = At(entry, DRAIN, begun)
+        await _drain(entry, batch, waiting)
         if batch.disowned:
             return  # it outlived its share, and somebody else goes on with the entry
+        batch.at = At(entry, CLOSE, now())
     if not entry.closes:
         finish(entry, Ending(Outcome.CLOSED, entry.trouble, (now() - begun) * 1000))
         return
+    error: BaseException | None = None
     if batch.stage == FORCE:
         node.claim()
         ending = harder(node, entry.label, "did not close in time")
     else:
-        at = batch.at
-        if at is None or at.entry is not entry or at.stage != CLOSE:
-            batch.at = At(entry, CLOSE, now())
-        error = await _close(entry, batch, waiting)
+        if node.declared:
+            error = await _attempt(node._disarm, node, batch, waiting)
+        elif node.claim():
+            error = await _attempt(node._release, node, batch, waiting)
+        elif batch.planned:
+            await _others(entry, waiting)
         ending = PLAIN if error is None else harder(node, entry.label, "", error)
     ms = (now() - begun) * 1000
     reason = "; ".join(filter(None, (entry.trouble, ending.reason)))
     finish(entry, Ending(ending.outcome, reason, ms, entry.stack))
 
 
-async def _drain(entry: Entry, batch: Batch, begun: float, waiting: Waiting) -> None:
+async def _drain(entry: Entry, batch: Batch, waiting: Waiting) -> None:
     node = entry.node
-    # The drain of a branch with work in hand is an entry of its own.
-    drains = node.drains and entry.drain is None
-    batch.at = At(entry, DRAIN if drains else CLOSE, begun)
     if batch.planned and entry.closes:
         entry.bytes_held = _bytes(node)
-    if drains:
-        if node.state == OPEN:
-            node.state = DRAINING
-        error = await _attempt(node._drain, node, batch, waiting)
-        if error is not None:
-            _record(node, entry.label, "draining", error)
-            entry.trouble = f"its drain failed: {_told(error)}"
+    if node.state == OPEN:
+        node.state = DRAINING
+    error = await _attempt(node._drain, node, batch, waiting)
+    if error is not None:
+        _record(node, entry.label, "draining", error)
+        entry.trouble = f"its drain failed: {_told(error)}"
 
 
-async def _close(entry: Entry, batch: Batch, waiting: Waiting) -> BaseException | None:
-    node = entry.node
-    if node.declared:
-        return await _attempt(node._disarm, node, batch, waiting)
-    if node.claim():
-        return await _attempt(node._release, node, batch, waiting)
-    # Somebody else closes it at this moment. What comes after it in the order has to
-    # wait for that; the plan gives up on it like on any other close.
-    looks = _LOOKS if batch.planned else 0
-    while looks and node.state != CLOSED and not entry.done:
+async def _others(entry: Entry, waiting: Waiting) -> None:
+    """
+    Somebody else closes it at this moment. What comes after it in the order has to
+    wait for that; the plan gives up on it like on any other close.
+    """
+    looks = _LOOKS
+    while looks and entry.node.state != CLOSED and not entry.done:
         await waiting.pause()
         looks -= 1
-    return None
 
 
 async def _attempt(
