@@ -32,22 +32,22 @@ class _AtExit:
     def __init__(self) -> None:
         self.guard: ref[Guard] | None = None
         self.pid = 0
-        self._before_join = False
+        self._registered = False
 
     def register(self) -> None:
+        """
+        Once a process: neither kind can be taken back without leaving something behind.
+        """
+        if self._registered:
+            return
+        self._registered = True
         atexit.register(self)
-        if not self._before_join:
-            # It cannot be taken back, so it is done once and then looks at `guard`.
-            self._before_join = True
-            register = getattr(threading, "_register_atexit", None)
-            if register is not None:
-                try:
-                    register(self)
-                except RuntimeError:
-                    return  # the exit has begun: atexit is what is left
-
-    def unregister(self) -> None:
-        atexit.unregister(self)
+        register = getattr(threading, "_register_atexit", None)
+        if register is not None:
+            try:
+                register(self)
+            except RuntimeError:
+                return  # the exit has begun: atexit is what is left
 
     def __call__(self) -> None:
         guard = None if self.guard is None else self.guard()
@@ -83,7 +83,6 @@ def forget_exit() -> None:
     Do nothing at exit any more.
     """
     _at_exit.guard = None
-    _at_exit.unregister()
 
 
 def renew_in_child() -> None:
