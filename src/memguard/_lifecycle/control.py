@@ -89,7 +89,8 @@ class Control:
                 run.over.wait(run.patience)
             return self._told(run)
         try:
-            drive(run.procedure(self._stop_threads), self._now, self.workers)
+            procedure = run.procedure(self._stop_threads)
+            drive(procedure, self._now, self.workers, run.hurry)
         finally:
             self._end(run)
         return self._told(run)

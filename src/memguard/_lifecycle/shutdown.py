@@ -71,7 +71,7 @@ class Shutdown:
         root, registry = self._root, self._root.registry
         began, total = self.budget.start, self.budget.total
         registry.events.emit(ShutdownStarted(root.label, self.reason, total))
-        for scope in tuple(registry.in_hand):
+        for scope in list(registry.in_hand):
             scope.enter_tree()
         entries: list[Entry] = []
         for sweep in range(_SWEEPS):
