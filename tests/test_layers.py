@@ -26,7 +26,8 @@ SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("_records",),
     ("errors", "typing", "_clock", "_events", "_phases", "_settings"),
-    ("_failures", "_forks", "_latch", "_sites", "_tally", "_workers"),
+    ("_forks", "_latch", "_sites", "_tally"),
+    ("_failures", "_workers"),
     ("_scheduler",),
     ("_probes",),
     ("_sizing",),

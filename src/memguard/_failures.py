@@ -12,6 +12,7 @@ import threading
 from typing import Final
 
 from memguard._events import BackgroundFailure, Events
+from memguard._sites import error_site
 
 __all__ = ("Failures",)
 
@@ -49,13 +50,15 @@ class Failures:
             if self.strict and len(self._kept) < _STRICT_KEPT:
                 self._kept.append(error)
         if times == 1:
+            # Type and place, and no exc_info: the text of an error may hold a user's
+            # value, and logs outlive users. Strict mode raises the error itself.
             _LOG.error(
-                "memguard: %s failed with %s (made at %s); further failures of this"
-                " kind are only counted",
+                "memguard: %s failed with %s at %s (made at %s); further failures of"
+                " this kind are only counted",
                 where,
                 error_type,
+                error_site(error) or "unknown",
                 site or "unknown",
-                exc_info=error,
             )
         self._events.emit(BackgroundFailure(where, error_type, site, times))
 

@@ -1,8 +1,8 @@
 """
 The guard: the root scope of a process. Composition only; it decides nothing.
 
-Longer than 300 lines because the life of a guard, from its start over blocks and forks to
-its end, is read in one piece.
+Longer than 300 lines because the life of a guard, from its start over blocks and forks
+to its end, is read in one piece.
 """
 
 from __future__ import annotations

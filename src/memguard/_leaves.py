@@ -151,14 +151,14 @@ class Leaves(Branch):
         """
         task = Task(self, coro, name=name)
         try:
-            self._place(task, replace=name is not None)
+            placed = self._place(task, replace=name is not None)
         except ScopeClosed:
             task.refuse()
             raise
         if not self.registry.running:
             # A task is no declaration: its loop is there, so it runs, guard or not.
-            task._arm()
-        return task
+            placed._arm()
+        return placed
 
     # -- emitters ----------------------------------------------------------------------
 

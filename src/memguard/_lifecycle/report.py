@@ -190,8 +190,10 @@ class ShutdownReport:
         closed = ", ".join(f"{many} {kind}" for kind, many in kinds.most_common())
         verdict = "clean" if self.clean else "NOT clean"
         lines = [
-            f"memguard shutdown of {self.guard!r} ({self.reason}): {verdict},"
-            f" {self.seconds * 1000:.0f} ms of {self.budget_s:g} s",
+            (
+                f"memguard shutdown of {self.guard!r} ({self.reason}): {verdict},"
+                f" {self.seconds * 1000:.0f} ms of {self.budget_s:g} s"
+            ),
             f"  ended: {closed or 'nothing was open'}",
         ]
         failing = self.failing()
