@@ -10,6 +10,7 @@ from typing import Any
 from memguard._phases import State
 from memguard._records import record
 from memguard._sites import Site, call_site
+from memguard._tally import Tally
 from memguard._tree import Branch, Node
 
 __all__ = ("GuardSnapshot", "KindSnapshot", "NodeSnapshot", "snapshot_of")
@@ -97,24 +98,22 @@ def kinds_of(root: Branch) -> tuple[KindSnapshot, ...]:
     """
     registry = root.registry
     now = registry.clock.monotonic()
-    oldest: dict[tuple[str, str], float] = {}
+    # By tally and not by name: names beyond the bound share one.
+    oldest: dict[int, float] = {}
     for node in root.walk():
-        key = (node.kind, node.name or "")
+        key = id(node.tally)
         if node.born < oldest.get(key, now):
             oldest[key] = node.born
-    with registry.lock:
-        return tuple(
-            KindSnapshot(
-                kind,
-                name,
-                tally.live,
-                tally.created,
-                dict(tally.released),
-                max(0.0, now - oldest.get((kind, name), now)),
-            )
-            for kind, names in registry.tallies.items()
-            for name, tally in names.items()
-        )
+    return tuple(
+        _kind(kind, name, tally, now - oldest.get(id(tally), now))
+        for kind, names in list(registry.tallies.items())
+        for name, tally in list(names.items())
+    )
+
+
+def _kind(kind: str, name: str, tally: Tally, oldest_s: float) -> KindSnapshot:
+    created, live, released = tally.counts()
+    return KindSnapshot(kind, name, live, created, released, max(0.0, oldest_s))
 
 
 def snapshot_of(root: Any) -> GuardSnapshot:
