@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 WITH_MEMGUARD = os.environ.get("ARM", "memguard") == "memguard"
-SLOW_S = 0.4
+SLOW_S = float(os.environ.get("SLOW", "0.4"))
 CHUNKS = 8
 CHUNK = b"x" * 1024
 CHUNK_PAUSE_S = 0.05

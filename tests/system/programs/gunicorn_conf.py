@@ -38,13 +38,19 @@ def post_worker_init(worker: Any) -> None:
 
 
 def on_exit(server: Any) -> None:
+    # What memguard must not have in a master: threads, and a handler of a signal.
+    import signal
     import threading
 
-    names = [thread.name for thread in threading.enumerate()]
-    evidence.note("master", " ".join(name for name in names if "memguard" in name))
+    found = [thread.name for thread in threading.enumerate()]
+    found.append(type(signal.getsignal(signal.SIGTERM)).__module__)
+    evidence.note("master", " ".join(one for one in found if "memguard" in one))
 
 
 if evidence.WITH_MEMGUARD:
-    from memguard.integrations.gunicorn import hooks
+    if os.environ.get("HOOKS") == "star":
+        from memguard.integrations.gunicorn import *  # noqa: F403
+    else:
+        from memguard.integrations.gunicorn import hooks
 
-    hooks(globals())
+        hooks(globals())
