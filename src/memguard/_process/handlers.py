@@ -146,9 +146,10 @@ class Pipe:
         Main thread only.
         """
         found = signal.set_wakeup_fd(self.write, warn_on_full_buffer=False)
-        if found != -1:
+        # Called a second time it finds its own, which then stays.
+        self.connected = found in (-1, self.write)
+        if not self.connected:
             signal.set_wakeup_fd(found)
-        self.connected = found == -1
 
     def disconnect(self) -> bool:
         """
