@@ -4,7 +4,6 @@ The end of real processes: the exit hook, budgets that hold, and nothing piling 
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from time import monotonic
@@ -524,11 +523,3 @@ def pause(seconds: float) -> None:
     import threading
 
     threading.Event().wait(seconds)
-
-
-def test_this_process_is_left_alone() -> None:
-    """
-    The tests above ran elsewhere: nothing of memguard's is installed here.
-    """
-    assert signal.SIG_DFL is signal.getsignal(signal.SIGTERM)
-    assert os.getpid() > 0

@@ -12,7 +12,7 @@ from typing import Any
 
 WITH_MEMGUARD = os.environ.get("ARM", "memguard") == "memguard"
 SLOW_S = float(os.environ.get("SLOW", "0.4"))
-CHUNKS = 8
+CHUNKS = int(os.environ.get("CHUNKS", "8"))
 CHUNK = b"x" * 1024
 CHUNK_PAUSE_S = 0.05
 START_S = 0.3
