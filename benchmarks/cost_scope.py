@@ -14,7 +14,7 @@ from memguard import Guard
 
 SCOPE_BAR_US = 1.5
 REGISTER_BAR_US = 3.0
-REPEATS = 9
+REPEATS = 25
 
 
 class Thing:

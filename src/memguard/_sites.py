@@ -19,6 +19,8 @@ from typing import Final, TypeAlias
 __all__ = ("RawSite", "Site", "Sites", "call_site", "outside")
 
 _PACKAGE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_SHOWN_KEPT: Final = 1024
+_shown: dict[str, str] = {}
 _STACK_DEPTH: Final = 12
 _SAMPLE_MASK: Final = 127
 
@@ -153,13 +155,21 @@ def _place(code: CodeType, lasti: int) -> str:
 def _relative(filename: str) -> str:
     """
     The path below the entry of sys.path it was found in, else as it is.
+
+    Remembered, because the stacks of a hundred hanging closes name the same few files.
     """
+    known = _shown.get(filename)
+    if known is not None:
+        return known
     best = ""
     for entry in sys.path:
         prefix = os.path.join(os.path.abspath(entry), "")
         if filename.startswith(prefix) and len(prefix) > len(best):
             best = prefix
-    return filename[len(best) :]
+    if len(_shown) >= _SHOWN_KEPT:
+        _shown.clear()
+    shown = _shown[filename] = filename[len(best) :]
+    return shown
 
 
 def error_site(error: BaseException) -> str:
