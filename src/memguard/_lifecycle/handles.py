@@ -45,7 +45,7 @@ _SHOWN: Final = {"FileIO": "file object", "socket": "socket object"}
 
 class Holder:
     """
-    Who holds a descriptor: the name of its type, and its identity.
+    Who holds a descriptor: the name of its type, and its identity if it is a socket.
     """
 
     __slots__ = ("by_host", "identity", "name")
@@ -80,7 +80,8 @@ class Heap:
                 continue
             if role == "holder":
                 for fd in wanted.intersection(reader.descriptors(obj)):
-                    holder = Holder(kind.__qualname__, id(obj), by_host=False)
+                    identity = id(obj) if reader.is_socket(kind) else 0
+                    holder = Holder(kind.__qualname__, identity, by_host=False)
                     self.holders.setdefault(fd, holder)
             else:
                 (loops if role == "loop" else runners).append(obj)
@@ -88,7 +89,7 @@ class Heap:
             # That a loop is never closed shows in what it leaves open itself.
             for fd in wanted.intersection(kept_by_loop(loop, reader)):
                 self.holders[fd] = Holder(
-                    type(loop).__qualname__, id(loop), by_host=loop.is_running()
+                    type(loop).__qualname__, 0, by_host=loop.is_running()
                 )
         for fd in wanted & descriptors_of_hosts(runners, reader):
             self.holders.setdefault(fd, Holder("server", 0, by_host=True))

@@ -118,6 +118,12 @@ class Reader:
         """
         return self._known(kind) != (None, None)
 
+    def is_socket(self, kind: type) -> bool:
+        """
+        True for `socket.socket` and what derives from it.
+        """
+        return self._known(kind)[0] is _of_socket
+
     def descriptors(self, obj: Any) -> tuple[int, ...]:
         """
         The open descriptors that *obj* itself holds.
