@@ -9,6 +9,7 @@ Cheap explanations come first; the heap is walked only for what none of them exp
 from __future__ import annotations
 
 import gc
+import sys
 import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -188,6 +189,7 @@ def _kept_by_host(
     new: dict[int, Descriptor], baseline: Inventory, loop: Any
 ) -> Iterator[int]:
     yield from _helper_fds()
+    yield from _input_of_child()
     if loop is not None:
         yield from kept_by_loop(loop, Reader())
     asyncio = loaded("asyncio")
@@ -197,6 +199,18 @@ def _kept_by_host(
                 yield fd  # accepted at a door that was open before
         elif one.target == "anon_inode:[pidfd]" and asyncio is not None:
             yield fd  # how asyncio waits for a child, which is a finding itself
+
+
+def _input_of_child() -> Iterator[int]:
+    """
+    A child of multiprocessing gets the null device as its input, after its fork hooks.
+    """
+    process = loaded("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        try:
+            yield sys.stdin.fileno()
+        except (AttributeError, OSError, ValueError):
+            return  # it has none, or one of another kind
 
 
 def _helper_fds() -> Iterator[int]:
