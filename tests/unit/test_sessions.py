@@ -5,8 +5,10 @@ Sessions: opened, shared, put to sleep, brought back, ended; in virtual time.
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -139,6 +141,23 @@ def test_a_block_may_be_used_again_but_not_inside_itself(chat: Sessions) -> None
         block.__enter__()
     with block as session:
         assert "ann" == session.id
+    assert not chat.info("ann").pinned  # type: ignore[union-attr]
+
+
+def test_a_block_may_be_left_in_another_context(chat: Sessions) -> None:
+    """
+    A generator that somebody else finishes: nothing is raised, nothing stays current.
+    """
+    block = chat.open("ann")
+    entered = copy_context()
+    session = entered.run(block.__enter__)
+    inherited = entered.copy()
+    inherited.run(block.__exit__, None, None, None)
+    assert inherited.run(current.get) is None
+    assert entered.run(current.get) is session
+    assert not chat.info("ann").pinned  # type: ignore[union-attr]
+    entered.run(block.__enter__)
+    block.__exit__(None, None, None)
     assert not chat.info("ann").pinned  # type: ignore[union-attr]
 
 
@@ -374,6 +393,40 @@ def test_a_ring_that_the_user_closed_does_not_come_back(chat: Sessions) -> None:
     chat.hibernate("ann")
     with chat.open("ann") as session:
         assert 0 == len(session.ring("messages", of=int))
+
+
+def test_a_restored_ring_that_the_user_closed_does_not_come_back(
+    chat: Sessions,
+) -> None:
+    """
+    What had been saved of it before is gone as well.
+    """
+    with chat.open("ann") as session:
+        session.ring("messages", of=int).append(1)
+    chat.hibernate("ann")
+    with chat.open("ann") as session:
+        session.ring("messages", of=int).close()
+    chat.hibernate("ann")
+    with chat.open("ann") as session:
+        assert 0 == len(session.ring("messages", of=int))
+
+
+def test_what_a_close_appends_is_saved_as_well(chat: Sessions) -> None:
+    """
+    A resource that writes into a ring of its session when it is closed.
+    """
+
+    class Writer(Thing):
+        def close(self) -> None:
+            ring.append("closed")
+
+    writer = Writer()
+    with chat.open("ann") as session:
+        ring = session.ring("log", of=str)
+        session.register(writer)
+    assert chat.hibernate("ann")
+    with chat.open("ann") as session:
+        assert ["closed"] == session.ring("log", of=str).recent(9)
 
 
 def test_what_a_close_writes_is_saved_as_well(chat: Sessions) -> None:
@@ -618,6 +671,30 @@ def test_max_age_ends_a_session_when_its_last_connection_leaves(
     assert 0 == len(chat)
 
 
+def test_a_session_whose_time_is_over_is_not_handed_out(clock: FakeClock) -> None:
+    """
+    Also when the scheduler is late: who comes after the ttl gets a new one.
+    """
+
+    class Late(FakeClock):
+        def call_at(self, when: float, fn: Any) -> Any:
+            return super().call_at(math.inf, fn)
+
+    late = Late(start=0.0)
+    with Guard(clock=late) as guard:
+        chat = guard.sessions("chat")
+        gone: list[str] = []
+        chat.on_expire(lambda expired: gone.append(expired.id))
+        with chat.open("ann") as old:
+            old.data["a"] = 1
+        late.advance("1h")
+        assert "ann" not in chat
+        with chat.open("ann") as session:
+            assert {} == session.data
+        assert ["ann"] == gone
+        assert old.closed
+
+
 # -- connections -------------------------------------------------------------------
 
 
@@ -828,6 +905,27 @@ def test_closing_a_session_ends_it(chat: Sessions) -> None:
     assert tables_are_empty(chat)
 
 
+def test_nothing_is_saved_while_a_session_ends(chat: Sessions) -> None:
+    """
+    What a close tries to save is refused, and does not come back.
+    """
+    refused: list[type[BaseException]] = []
+
+    class Saver(Thing):
+        def close(self) -> None:
+            try:
+                session.save()
+            except ScopeClosed as error:
+                refused.append(type(error))
+
+    saver = Saver()
+    with chat.open("ann") as session:
+        session.register(saver)
+    assert chat.end("ann")
+    assert [ScopeClosed] == refused
+    assert tables_are_empty(chat)
+
+
 def test_end_closes_the_connections_too(chat: Sessions) -> None:
     """
     Whoever has it open or connected.
@@ -1014,6 +1112,24 @@ def test_what_cannot_be_saved_still_expires(chat: Sessions, clock: FakeClock) ->
     clock.advance("1h")
     assert [{"when": marker}] == [one.data for one in gone]
     assert tables_are_empty(chat)
+
+
+def test_what_cannot_be_saved_is_tried_once_without_an_idle_clock(
+    guard: Guard, clock: FakeClock
+) -> None:
+    """
+    The end of a grace tries it; then nothing does, until it is used again.
+    """
+    chat = guard.sessions("chat", hibernate_after=None, ttl=None)
+    with chat.connect("ann") as conn:
+        conn.session.data["when"] = object()
+    clock.advance("1d")
+    assert 1 == guard.registry.failures.total
+    assert {"ann": "live"} == states(chat)
+    with chat.connect("ann") as conn:
+        conn.session.data["when"] = "now"
+    clock.advance("30s")
+    assert {"ann": "hibernated"} == states(chat)
 
 
 def test_what_cannot_be_saved_makes_no_room(guard: Guard) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -249,6 +249,7 @@ def test_save_raises_what_the_codec_and_the_store_raise(
         session.data["a"] = {1: 2}
         with pytest.raises(TypeError, match="must be text, not int"):
             session.save()
+        assert session.dirty
         session.data["a"] = 1
         disk.fault = OSError("full")
         with pytest.raises(OSError, match="full"):
@@ -316,6 +317,97 @@ def test_a_record_that_cannot_be_read_is_an_error_and_stays(
     with pytest.raises(ValueError, match="does not write"), chat.open("ann"):
         pass
     assert (1, 0, 0) == (len(disk), len(chat), chat.live)
+
+
+class Doors(Disk):
+    """
+    A store whose writing stops until it is let go on.
+    """
+
+    __slots__ = ("go", "inside")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = threading.Event()
+        self.go = threading.Event()
+
+    def put(self, id: str, record: bytes) -> None:
+        self.inside.set()
+        assert self.go.wait(SOON)
+        super().put(id, record)
+
+
+def in_thread(job: Callable[[], object]) -> threading.Thread:
+    """
+    Run *job* beside the test.
+    """
+    thread = threading.Thread(target=job, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_session_that_is_drained_is_not_handed_out() -> None:
+    """
+    While a shutdown saves it, who asks for it is told that it ends.
+    """
+    store = Doors()
+    guard = Guard().start()
+    chat = guard.sessions("chat", store=store)
+    with chat.open("ann") as session:
+        pass
+    session.data["a"] = 1
+    thread = in_thread(guard.shutdown)
+    assert store.inside.wait(SOON)
+    with pytest.raises(ScopeClosed):
+        chat.open("ann").__enter__()
+    store.go.set()
+    thread.join(SOON)
+    assert 1 == len(store)
+
+
+def test_a_restore_that_a_shutdown_overtakes_is_an_error() -> None:
+    """
+    Nobody gets a session that has been closed meanwhile.
+    """
+    guard = Guard().start()
+    chat = guard.sessions("chat")
+    with chat.open("ann") as session:
+        session.data["a"] = 1
+    chat.hibernate("ann")
+
+    @chat.on_restore
+    def slow(session: Session) -> None:
+        thread = in_thread(guard.shutdown)
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+    with pytest.raises(ScopeClosed):
+        chat.open("ann").__enter__()
+    assert 0 == chat.live
+
+
+def test_expiring_waits_for_a_save(clock: FakeClock) -> None:
+    """
+    A record cannot be written after the end of its session.
+    """
+    store = Doors()
+    with Guard(clock=clock) as guard:
+        chat = guard.sessions("chat", store=store, ttl="1m", hibernate_after=None)
+        store.go.set()
+        with chat.open("ann") as session:
+            session.data["a"] = 1
+        store.go.clear()
+        store.inside.clear()
+        saving = in_thread(session.save)
+        assert store.inside.wait(SOON)
+        expiring = in_thread(lambda: clock.advance("1m"))
+        while session.registry.running and chat.live:
+            expiring.join(0.001)
+        assert 1 == len(store)
+        store.go.set()
+        saving.join(SOON)
+        expiring.join(SOON)
+        assert (0, 0) == (len(store), len(chat))
 
 
 # -- shutdown and restart ----------------------------------------------------------

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from random import Random
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -559,6 +561,7 @@ def test_end_inside_a_loop_is_refused_where_it_must_await(chat: Sessions) -> Non
         with pytest.raises(WouldBlockLoop, match="aend"):
             chat.end("ann")
         assert "live" == chat.info("ann").state  # type: ignore[union-attr]
+        session.save()
         with pytest.raises(WouldBlockLoop, match=r"session\.aclose"):
             session.close()
         ending = asyncio.ensure_future(chat.aend("ann"))
@@ -772,10 +775,190 @@ def test_a_store_that_takes_time_is_asked_in_a_thread(guard: Guard) -> None:
             with pytest.raises(WouldBlockLoop, match="asave"):
                 session.save()
         assert not session.dirty
+        # Live as it is, leaving it would have to save it.
+        with pytest.raises(WouldBlockLoop, match="async with"):
+            chat.connect("ann").__enter__()
+        with pytest.raises(WouldBlockLoop, match="async with"):
+            chat.open("ann").__enter__()
 
     run(main)
     assert 3 == len(threads)
     assert threading.get_ident() not in threads
+
+
+# -- several loops -----------------------------------------------------------------
+
+
+class Bound:
+    """
+    Something that has to be closed on its loop, without awaiting.
+    """
+
+    def __init__(self) -> None:
+        self.closed_in = 0
+
+    def close(self) -> None:
+        self.closed_in = threading.get_ident()
+
+
+@contextmanager
+def loop_in_a_thread() -> Iterator[tuple[asyncio.AbstractEventLoop, int]]:
+    """
+    A running loop, and the thread it runs in.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    assert thread.ident
+    try:
+        yield loop, thread.ident
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(SOON)
+        loop.close()
+
+
+def test_what_is_bound_to_another_loop_is_not_waited_for(chat: Sessions) -> None:
+    """
+    A loop hands the closing over instead of standing still for the other one.
+    """
+    with loop_in_a_thread() as (other, thread):
+        bound = Bound()
+        held = threading.Event()
+
+        async def elsewhere() -> None:
+            with chat.open("ann") as session:
+                session.register(bound, affinity="loop")
+
+        async def main() -> None:
+            asyncio.run_coroutine_threadsafe(elsewhere(), other).result(SOON)
+            with pytest.raises(WouldBlockLoop, match="aend"):
+                chat.end("ann")
+            other.call_soon_threadsafe(held.wait, SOON)  # it is busy now
+            assert chat.hibernate("ann")
+            held.set()
+            await until(lambda: bool(chat.stats().slept))
+
+        run(main)
+        assert thread == bound.closed_in
+
+
+def test_a_loop_does_not_wait_for_a_timer_that_runs() -> None:
+    """
+    A call in a worker takes its time; ending its session is refused meanwhile.
+    """
+    inside, go = threading.Event(), threading.Event()
+
+    def tick() -> None:
+        inside.set()
+        assert go.wait(SOON)
+
+    async def main() -> None:
+        async with Guard() as guard:
+            chat = guard.sessions("chat")
+            async with chat.open("ann") as session:
+                session.timer(tick, after="1ms")
+            await until(inside.is_set)
+            with pytest.raises(WouldBlockLoop, match="aend"):
+                chat.end("ann")
+            asyncio.get_running_loop().call_soon(go.set)
+            assert await chat.aend("ann")
+            assert 0 == len(chat.children())
+
+    run(main)
+
+
+def test_a_hook_whose_loop_ends_is_not_waited_for() -> None:
+    """
+    The restore fails at once, not after half a minute, and the session sleeps on.
+    """
+    guard = Guard().start()
+    chat = guard.sessions("chat")
+    asleep(chat, "ann", a=1)
+    inside = threading.Event()
+
+    async def hang(session: Session) -> None:
+        inside.set()
+        await asyncio.Event().wait()
+
+    def use() -> None:
+        with pytest.raises(RuntimeError, match="has ended"), chat.open("ann"):
+            pass
+
+    chat.on_restore(hang)
+    with loop_in_a_thread() as (loop, _):
+        guard.registry.loop = weakref.ref(loop)
+        block = elsewhere(use)
+        block.__enter__()
+        assert inside.wait(SOON)
+    block.__exit__(None, None, None)
+    assert "hibernated" == chat.info("ann").state  # type: ignore[union-attr]
+    guard.shutdown()
+
+
+def test_one_close_that_hangs_does_not_stop_the_clocks() -> None:
+    """
+    Another worker goes on with the other sessions.
+    """
+    hanging, go = threading.Event(), threading.Event()
+
+    class Hanging:
+        def close(self) -> None:
+            hanging.set()
+            assert go.wait(SOON)
+
+    thing = Hanging()
+    guard = Guard().start()
+    chat = guard.sessions("chat", hibernate_after="30ms")
+    with chat.open("ann") as session, chat.open("bob"):
+        session.register(thing)
+    assert hanging.wait(SOON)
+    deadline = monotonic() + SOON
+    while chat.info("bob").state == "live":  # type: ignore[union-attr]
+        assert monotonic() < deadline
+        hanging.wait(0)
+    assert "live" == chat.info("ann").state  # type: ignore[union-attr]
+    go.set()
+    assert guard.shutdown().clean
+
+
+def test_an_expiring_session_is_nobodys_victim(guard: Guard, clock: FakeClock) -> None:
+    """
+    What is being closed already is not chosen once more to make room.
+    """
+    closing, go = threading.Event(), threading.Event()
+
+    class Thing:
+        def close(self) -> None:
+            closing.set()
+            assert go.wait(SOON)
+
+    thing = Thing()
+    chat = guard.sessions("chat", max_live=1, ttl="1m")
+    with chat.open("ann") as session:
+        session.register(thing)
+    with elsewhere(lambda: clock.advance("1m")):
+        assert closing.wait(SOON)
+        with chat.open("bob"), pytest.raises(SessionsFull), chat.open("eve"):
+            pass
+        go.set()
+    assert ("bob",) == chat.ids()
+
+
+def test_an_empty_session_leaves_the_tree_in_a_loop(chat: Sessions) -> None:
+    """
+    It owns nothing, and its end is seen all the same.
+    """
+
+    async def main() -> None:
+        for verb in (chat.aend, chat.ahibernate):
+            async with chat.open("ann"):
+                pass
+            assert 1 == len(chat.children())
+            assert await verb("ann")
+            assert 0 == len(chat.children())
+
+    run(main)
 
 
 # -- everything at once ------------------------------------------------------------

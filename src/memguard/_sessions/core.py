@@ -92,6 +92,7 @@ class Core:
         """
         Steps that put a session out on behalf of somebody else.
         """
+        awaits = awaits or slot.saving is not None
         return Apart(self.registry, steps, slot.session, awaits=awaits)
 
     # -- bytes -------------------------------------------------------------------------

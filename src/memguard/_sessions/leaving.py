@@ -54,12 +54,14 @@ def expire(core: Core, slot: Slot) -> Steps[None]:
     Close and forget a session whose time is over, and tell the hooks.
     """
     table, session = core.table, slot.session
-    slot.ended = True
     hooks = core.sessions.expire_hooks
     data: Any = None
     now = core.now()
     try:
         yield core.call(slot.is_mine)
+        saving = slot.saving
+        if saving is not None:
+            yield Wait(saving)
         if session is not None:
             yield Close(session)
             data = session.data.plain()
@@ -101,14 +103,13 @@ def end(core: Core, id: str) -> Steps[bool]:
                 break
             other = slot.busy or slot.saving
             if other is None:
-                table.claim(slot)
+                table.claim(slot, ending=True)
                 break
         yield Wait(other)
     if slot is None:
         if core.keeps:
             yield core.ask(core.store.delete, id)
         return False
-    slot.ended = True
     session = slot.session
     try:
         yield core.call(slot.is_mine)

@@ -22,7 +22,8 @@ def save(core: Core, session: Session) -> Steps[int]:
     """
     Write the record of a live session; gives its bytes.
 
-    The session is held meanwhile, which is no use of it: its clocks go on.
+    That is no use of the session: its clocks go on, and whoever puts it out meanwhile
+    waits for the save.
     """
     table, slot = core.table, session._slot
     mine = Latch()
@@ -32,7 +33,7 @@ def save(core: Core, session: Session) -> Steps[int]:
                 raise ScopeClosed(session._ended_text())
             other = slot.saving
             if other is None:
-                table.begin_saving(slot, mine)
+                slot.saving = mine
         if other is not None:
             yield Wait(other)
     try:
@@ -46,9 +47,7 @@ def save(core: Core, session: Session) -> Steps[int]:
             raise
         return len(record)
     finally:
-        with table.lock:
-            if table.end_saving(slot):
-                core.rearm()
+        slot.saving = None
         mine.set()
 
 

@@ -94,9 +94,9 @@ class Slot:
     @property
     def held(self) -> bool:
         """
-        True while somebody uses or saves it: it neither sleeps nor expires then.
+        True while somebody uses it: it neither sleeps nor expires then.
         """
-        return bool(self.pins or self.connections or self.saving is not None)
+        return bool(self.pins or self.connections)
 
     def is_mine(self) -> None:
         """

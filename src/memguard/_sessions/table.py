@@ -55,7 +55,7 @@ class Table:
         elif slot.busy is not None:
             return Look.WAIT, slot
         elif self.clocks.expired(slot, now):
-            self.claim(slot)
+            self.claim(slot, ending=True)
             return Look.EXPIRE, slot
         elif slot.session is not None:
             self.pin(slot)
@@ -138,29 +138,13 @@ class Table:
             slot.grace_end = None
         return self._rest(slot)
 
-    def begin_saving(self, slot: Slot, latch: Latch) -> None:
-        """
-        Hold a session while it is saved.
-        """
-        slot.saving = latch
-        self.idle.pop(slot.id, None)
-
-    def end_saving(self, slot: Slot) -> bool:
-        """
-        Saving was no use of it: its clocks have gone on. True: set the alarm.
-        """
-        slot.saving = None
-        return self._rest(slot)
-
     def attach(self, slot: Slot, connection: Connection) -> None:
         """
-        Let *connection* hold the session, and the grace be over.
+        Let *connection* hold the pinned session from now on.
         """
         if slot.connections is None:
             slot.connections = {}
         slot.connections[connection] = None
-        slot.grace_end = None
-        self.idle.pop(slot.id, None)
 
     def detach(self, slot: Slot, connection: Connection, now: float) -> None:
         """
@@ -168,11 +152,8 @@ class Table:
         """
         if slot.connections is None or connection not in slot.connections:
             return
-        if self.slots.get(slot.id) is not slot:
-            return  # of a life of the guard that is over
         del slot.connections[connection]
         slot.used = now
-        slot.awake_until = None
         if not slot.connections:
             slot.connections = None
             slot.grace_end = now + self.clocks.grace
@@ -194,11 +175,14 @@ class Table:
 
     # -- going -------------------------------------------------------------------------
 
-    def claim(self, slot: Slot) -> None:
+    def claim(self, slot: Slot, *, ending: bool = False) -> None:
         """
         Make *slot* the caller's alone; its place is free from now on.
+
+        With *ending* nothing of it is saved from now on.
         """
         slot.busy = Latch()
+        slot.ended = ending
         self.idle.pop(slot.id, None)
         self._uncount(slot)
 
@@ -227,7 +211,7 @@ class Table:
                 backup = self.clocks.backup_every
                 slot.backup_at = None if backup is None else now + backup
             elif verdict is not Verdict.NOTHING:
-                self.claim(slot)
+                self.claim(slot, ending=verdict is Verdict.EXPIRE)
                 return slot, verdict
             self.deadlines.put(slot, self.clocks.next(slot))
             if verdict is Verdict.BACKUP:
