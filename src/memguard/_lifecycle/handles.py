@@ -9,8 +9,8 @@ Cheap explanations come first; the heap is walked only for what none of them exp
 from __future__ import annotations
 
 import gc
-import sys
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 

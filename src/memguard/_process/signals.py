@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from memguard._clock import SystemClock
 from memguard._events import HandlerDisplaced
 from memguard._process.handlers import BY_HANDLER, Handler, Pipe, end_by_signal
+from memguard._process.masks import hold_while_forking
 
 if TYPE_CHECKING:
     from memguard._guard import Guard
@@ -87,6 +88,7 @@ class Signals:
                 self._displaced.discard(number)
         if not any(stack[-1].of_host for stack in self._handlers.values() if stack):
             pipe.connect()
+        hold_while_forking(number for number, stack in self._handlers.items() if stack)
         return True
 
     def uninstall(self) -> None:
@@ -97,6 +99,7 @@ class Signals:
         if os.getpid() != self._pid or pipe is None:
             return
         self._over = True
+        hold_while_forking(())
         is_main = threading.current_thread() is threading.main_thread()
         if is_main:
             pipe.disconnect()
