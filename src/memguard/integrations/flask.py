@@ -7,6 +7,7 @@ the extension wraps `app.wsgi_app`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from memguard._default import configure
@@ -60,9 +61,10 @@ class Memguard:
             app.wsgi_app, guard=self._guard, health=self._health
         )
         # First of all, so that the name is known even if a later function answers.
-        app.before_request_funcs.setdefault(None, []).insert(0, _name)
+        name, look = _hooks()
+        app.before_request_funcs.setdefault(None, []).insert(0, name)
         # These run last to first: it looks at what is really sent.
-        app.after_request_funcs.setdefault(None, []).insert(0, _look)
+        app.after_request_funcs.setdefault(None, []).insert(0, look)
 
     def _configure(self, app: Flask) -> None:
         framework = {
@@ -74,17 +76,26 @@ class Memguard:
             configure(Requests(self._guard, None).guard, framework)
 
 
-def _name() -> Any:
+def _hooks() -> tuple[Callable[[], None], Callable[[Response], Response]]:
+    """
+    What runs before and after the application's own functions, in every request.
+
+    Flask is imported here, once, and its proxy is resolved once a call: both would
+    cost more than everything else these functions do.
+    """
     from flask import request
 
-    rule = request.url_rule
-    name_request(request.environ, None if rule is None else rule.rule)
+    asked: Callable[[], Any] = request._get_current_object  # type: ignore[attr-defined]
 
+    def name() -> None:
+        current = asked()
+        rule = current.url_rule
+        name_request(current.environ, None if rule is None else rule.rule)
 
-def _look(response: Response) -> Response:
-    from flask import request
+    def look(response: Response) -> Response:
+        # Werkzeug makes error pages look like streams.
+        if not response.is_streamed or response.status_code >= 400:
+            answer_is_whole(asked().environ)
+        return response
 
-    # Werkzeug makes error pages look like streams.
-    if not response.is_streamed or response.status_code >= 400:
-        answer_is_whole(request.environ)
-    return response
+    return name, look
