@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import ref
 
 from memguard._phases import Phase
+from memguard._records import changed, record
 from memguard.typing import Affinity
 
 __all__ = (
@@ -28,7 +28,7 @@ __all__ = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TypeInfo:
     """
     What memguard knows of a type.
@@ -202,7 +202,7 @@ def info_of(obj: object) -> TypeInfo:
 
 def _learn(kind: type) -> TypeInfo:
     found = _look_up(kind)
-    info = replace(
+    info = changed(
         found,
         type_name=kind.__qualname__,
         plain=found.affinity == "any"

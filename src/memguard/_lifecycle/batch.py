@@ -5,10 +5,10 @@ What the plan and the drivers share: batches of entries, and the commands about 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from memguard._lifecycle.order import Entry
+from memguard._records import record
 
 __all__ = (
     "CLOSE",
@@ -42,7 +42,6 @@ class At:
         self.since = since
 
 
-@dataclass(slots=True, eq=False)
 class Batch:
     """
     Entries that one driver performs one after the other, beginning with `stage`.
@@ -52,21 +51,47 @@ class Batch:
     when somebody else is to finish the entry it stands at.
     """
 
-    todo: deque[Entry]
-    lane: str
-    stage: str = DRAIN
-    started: float = 0.0
-    at: At | None = None
-    done: int = 0
-    finished: bool = False
-    disowned: bool = False
-    #: The one whose entry this takes over, because it hangs there.
-    instead_of: Batch | None = None
-    #: Part of a shutdown: bytes are noted, and a close that somebody else has in hand
-    #: is waited for. Not so where a scope ends in the middle of the program.
-    planned: bool = True
-    interrupt: BaseException | None = None
-    runner: Any = field(default=None, repr=False)
+    __slots__ = (
+        "at",
+        "disowned",
+        "done",
+        "finished",
+        "instead_of",
+        "interrupt",
+        "lane",
+        "planned",
+        "runner",
+        "stage",
+        "started",
+        "todo",
+    )
+
+    def __init__(
+        self,
+        todo: deque[Entry],
+        lane: str,
+        stage: str = DRAIN,
+        *,
+        started: float = 0.0,
+        at: At | None = None,
+        instead_of: Batch | None = None,
+        planned: bool = True,
+    ) -> None:
+        self.todo = todo
+        self.lane = lane
+        self.stage = stage
+        self.started = started
+        self.at = at
+        self.done = 0
+        self.finished = False
+        self.disowned = False
+        #: The one whose entry this takes over, because it hangs there.
+        self.instead_of = instead_of
+        #: Part of a shutdown: bytes are noted, and a close that somebody else has in
+        #: hand is waited for. Not so where a scope ends in the middle of the program.
+        self.planned = planned
+        self.interrupt: BaseException | None = None
+        self.runner: Any = None
 
     def take_back(self) -> list[Entry]:
         """
@@ -80,7 +105,7 @@ class Batch:
                 return rest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """
     Perform a batch on a driver of its own.
@@ -89,7 +114,7 @@ class Start:
     batch: Batch
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wait:
     """
     Come back when a batch finished, at the latest at *until*.
@@ -98,7 +123,7 @@ class Wait:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Abandon:
     """
     Give up on an entry that a batch stands at, and note where it hangs.

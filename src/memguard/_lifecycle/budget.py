@@ -7,7 +7,6 @@ not use flows on. The last two phases keep 15 % whatever happens before them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
@@ -37,14 +36,16 @@ _RESOURCE_S: Final = 1.0
 _LEAST_S: Final = 0.05
 
 
-@dataclass(slots=True)
 class Budget:
     """
     Deadlines on the monotonic clock, in seconds, for a shutdown begun at *start*.
     """
 
-    start: float
-    total: float
+    __slots__ = ("start", "total")
+
+    def __init__(self, start: float, total: float) -> None:
+        self.start = start
+        self.total = total
 
     @property
     def end(self) -> float:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from memguard._records import changed, record
 from memguard._telemetry.names import Names
 from memguard._telemetry.observation import CacheRow, ResourceRow
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ("Census", "take_census")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Census:
     """
     The rows of what lives and lived, and the bytes of the records behind them.
@@ -76,7 +76,7 @@ def _together(first: ResourceRow, second: ResourceRow) -> ResourceRow:
     Two rows that are counted under one name.
     """
     ages = [age for age in (first.oldest_s, second.oldest_s) if age is not None]
-    return replace(
+    return changed(
         first,
         live=first.live + second.live,
         created=first.created + second.created,

@@ -8,14 +8,14 @@ application, so that a kept observation keeps nothing alive.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from memguard._health import MemorySample
+from memguard._records import record
 
 __all__ = ("CacheRow", "Observed", "ResourceRow")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResourceRow:
     """
     The counters of one kind and name; `oldest_s` is None when none lives.
@@ -30,7 +30,7 @@ class ResourceRow:
     limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CacheRow:
     """
     The counters of one cache. None where it has no such limit, or does not weigh.
@@ -46,7 +46,7 @@ class CacheRow:
     evictions: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Observed:
     """
     Everything the metrics of one interval are made from; None where nobody knows.

@@ -12,10 +12,10 @@ import gc
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import ref
 
+from memguard._records import record
 from memguard._telemetry.census import Census, take_census
 from memguard._telemetry.names import Names
 from memguard._telemetry.observation import Observed
@@ -33,7 +33,7 @@ _LONGEST_S: Final = 60.0
 _NOTHING: Final = Census((), (), 0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Taken:
     """
     An observation with its place: when, in which process, and of which registry.

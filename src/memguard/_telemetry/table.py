@@ -8,9 +8,9 @@ table. It knows nothing of OpenTelemetry's API, and reads one frozen observation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from memguard._records import record
 from memguard._telemetry.readers import (
     CACHE,
     EVICTION,
@@ -50,7 +50,7 @@ Kind: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instrument:
     """
     One row. Rows without a reader are recorded where the thing happens.
