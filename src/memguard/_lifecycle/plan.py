@@ -35,7 +35,7 @@ from memguard._lifecycle.order import Entry, by_lane
 __all__ = ("plan",)
 
 _STALL_S: Final = 0.020
-_MAX_WIDTH: Final = 32
+_MAX_WIDTH: Final = 64
 _FORCE_S: Final = 0.100
 _BARRIER_S: Final = 0.100
 _SLOW_AFTER_S: Final = 0.050
@@ -126,7 +126,7 @@ class _Desk:
             self.todo.extendleft(reversed(batch.take_back()))
             self.active.remove(batch)
             self.stuck.append(batch)
-            self.width = min(self.width * 2, _MAX_WIDTH)
+            self.width = min(self.width * 4, _MAX_WIDTH)
 
     def overdue(self, now: float) -> list[tuple[Batch, At]]:
         """
