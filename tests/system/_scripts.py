@@ -5,7 +5,7 @@ Small programs in processes of their own, led to a line and then to their end.
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tests.conftest import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -47,7 +47,6 @@ class Script:
             start_new_session=True,
         )
         self.text = ""
-        self._printed = self._read()
 
     def __enter__(self) -> Self:
         return self
@@ -70,29 +69,23 @@ class Script:
     def lines(self) -> list[str]:
         return self.text.splitlines()
 
-    def _read(self) -> Iterator[None]:
+    def _read(self, seconds: float) -> bool:
         """
-        Each step waits for more output, at most until the deadline.
+        Wait for more output; False when there was none, or will be none any more.
         """
         assert self.process.stdout is not None
-        fd = self.process.stdout.fileno()
-        with selectors.DefaultSelector() as selector:
-            selector.register(fd, selectors.EVENT_READ)
-            while True:
-                if not selector.select(DEADLINE_S):
-                    return
-                part = os.read(fd, 65536)
-                if not part:
-                    return
-                self.text += part.decode(errors="replace")
-                yield
+        if not select.select([self.process.stdout], [], [], max(0.0, seconds))[0]:
+            return False
+        part = os.read(self.process.stdout.fileno(), 65536)
+        self.text += part.decode(errors="replace")
+        return bool(part)
 
     def wait_for(self, line: str) -> None:
         """
         Read on until that line was printed.
         """
         while line not in self.lines:
-            if next(self._printed, self) is self:
+            if not self._read(DEADLINE_S):
                 msg = f"{line!r} never came:\n{self.text}"
                 raise AssertionError(msg)
 
@@ -109,9 +102,8 @@ class Script:
         Wait for the end, reading what it prints; returns the status.
         """
         end = monotonic() + deadline
-        for _ in self._printed:
-            if monotonic() > end:
-                break
+        while self._read(end - monotonic()):
+            pass
         try:
             return self.process.wait(max(0.0, end - monotonic()))
         except subprocess.TimeoutExpired:
