@@ -13,6 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import memguard
+from memguard import errors
+from memguard._tree import Branch, Node
+
 FILE = Path(__file__).with_name("public_api.txt")
 MODULES = (
     "memguard",
@@ -25,6 +29,10 @@ MODULES = (
     "memguard.integrations.otel",
     "memguard.integrations.wsgi",
 )
+
+SPECIAL = {"__call__", "__enter__", "__aenter__", "__await__", "__init__"}
+# How nodes work, but for what everybody may ask of one.
+INSIDE = (vars(Node).keys() | vars(Branch).keys()) - {"close", "closed", "memory_bytes"}
 
 
 def parameters(thing: Any) -> str:
@@ -43,18 +51,62 @@ def parameters(thing: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", text).removesuffix("-> ()").strip()
 
 
-def public(thing: Any) -> list[str]:
+def attributes(cls: type) -> dict[str, Any]:
     """
-    The public attributes that a class adds, with their signatures.
+    What a class and memguard's bases of it define for its users; the rest is how nodes
+    work inside.
     """
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("memguard"):
+            found.update(vars(base))
+    return {
+        name: value
+        for name, value in found.items()
+        if name in SPECIAL or not (name.startswith("_") or name in INSIDE)
+    }
+
+
+def public(cls: type) -> list[str]:
+    """
+    The public attributes that a class adds to its public bases, with their signatures.
+    """
+    known = set()
+    for base in bases(cls):
+        known |= attributes(base).keys()
     found = []
-    for name, value in sorted(vars(thing).items()):
-        if name.startswith("_") and name not in ("__init__", "__call__"):
+    for name, value in sorted(attributes(cls).items()):
+        if (name in known and name not in vars(cls)) or name == "__init__":
             continue
         function = getattr(value, "__func__", value)
         shown = parameters(function) if inspect.isfunction(function) else ""
         found.append(f"    .{name}{shown}")
     return found
+
+
+def bases(cls: type) -> list[type]:
+    """
+    The public classes that a class derives from.
+    """
+    return [
+        base
+        for base in cls.__mro__[1:]
+        if getattr(memguard, base.__name__, None) is base
+        or getattr(errors, base.__name__, None) is base
+    ]
+
+
+def heading(name: str, cls: type) -> str:
+    """
+    The class with its nearest public base, and with what it is made from.
+    """
+    base = "".join(f"({one.__name__})" for one in bases(cls)[:1])
+    makers = [one for one in cls.__mro__ if "__init__" in vars(one)]
+    is_own = makers[0].__module__.startswith("memguard")
+    shown = (
+        parameters(cls) if is_own and not getattr(cls, "_is_protocol", False) else ""
+    )
+    return f"  class {name}{base}{': ' + shown if shown else ''}"
 
 
 def describe() -> str:
@@ -69,7 +121,7 @@ def describe() -> str:
             thing = getattr(module, public_name)
             own = getattr(thing, "__module__", "memguard").startswith("memguard")
             if inspect.isclass(thing) and own:
-                lines.append(f"  class {public_name}")
+                lines.append(heading(public_name, thing))
                 lines += public(thing)
             elif callable(thing) and own:
                 lines.append(f"  {public_name}{parameters(thing)}")
