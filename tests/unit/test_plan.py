@@ -175,10 +175,10 @@ class Simulation:
 
 
 def entries_of(*stubs: Stub) -> list[Entry]:
-    for number, stub in enumerate(stubs, 1):
     """
     The stubs in the order in which they are to be closed; later ones are newer.
     """
+    for number, stub in enumerate(stubs, 1):
         stub.seq = stub.seq or number
     return closing_order(stubs)  # type: ignore[arg-type]
 
