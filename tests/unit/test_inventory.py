@@ -66,7 +66,7 @@ def test_figures_of_this_process() -> None:
     child.wait()
 
     assert () == now.unseen
-    assert 1 == now.counts["process"]
+    assert now.counts["process"] == len(now.children) >= 1
     assert child.pid in now.children
     assert threading.main_thread() in now.threads
     assert threading.get_ident() in now.idents
