@@ -633,6 +633,46 @@ def test_a_task_that_is_cancelled_before_it_began_leaves_the_session_usable(
     run(main)
 
 
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_loop_waits_for_no_store_and_no_save(guard: Guard, lasting: bool) -> None:
+    """
+    `hibernate` inside a loop hands over what has to wait for the store, or for a
+    thread that is saving the session.
+    """
+    inside, go = threading.Event(), threading.Event()
+    threads: list[int] = []
+
+    class Store(MemoryStore):
+        __slots__ = ()
+        persistent = lasting
+
+        def put(self, id: str, record: bytes) -> None:
+            threads.append(threading.get_ident())
+            inside.set()
+            assert go.wait(SOON)
+            super().put(id, record)
+
+    chat = guard.sessions("chat", store=Store())
+
+    async def main() -> None:
+        async with chat.open("ann") as session:
+            pass
+        if lasting:
+            go.set()
+            assert chat.hibernate("ann")
+            await until(lambda: bool(chat.stats().slept))
+            assert threading.get_ident() not in threads
+            return
+        with elsewhere(session.save):
+            assert inside.wait(SOON)
+            assert chat.hibernate("ann")
+            go.set()
+            await until(lambda: bool(chat.stats().slept))
+
+    run(main)
+    assert 0 == guard.registry.failures.total
+
+
 def test_ahibernate_comes_back_when_all_is_closed(chat: Sessions) -> None:
     """
     As `hibernate`, with the waiting in it.
@@ -775,6 +815,9 @@ def test_a_store_that_takes_time_is_asked_in_a_thread(guard: Guard) -> None:
             with pytest.raises(WouldBlockLoop, match="asave"):
                 session.save()
         assert not session.dirty
+        with pytest.raises(WouldBlockLoop, match="aend"):
+            chat.end("ann")
+        assert "live" == chat.info("ann").state  # type: ignore[union-attr]
         # Live as it is, leaving it would have to save it.
         with pytest.raises(WouldBlockLoop, match="async with"):
             chat.connect("ann").__enter__()
@@ -910,7 +953,7 @@ def test_one_close_that_hangs_does_not_stop_the_clocks() -> None:
     thing = Hanging()
     guard = Guard().start()
     chat = guard.sessions("chat", hibernate_after="30ms")
-    with chat.open("ann") as session, chat.open("bob"):
+    with chat.open("bob"), chat.open("ann") as session:
         session.register(thing)
     assert hanging.wait(SOON)
     deadline = monotonic() + SOON

@@ -92,7 +92,8 @@ class Core:
         """
         Steps that put a session out on behalf of somebody else.
         """
-        awaits = awaits or slot.saving is not None
+        # A store that takes its time, or a save to wait for, is no matter of a loop.
+        awaits = awaits or self.keeps or slot.saving is not None
         return Apart(self.registry, steps, slot.session, awaits=awaits)
 
     # -- bytes -------------------------------------------------------------------------

@@ -119,7 +119,6 @@ class Keeping(Branch):
             awaits = self.expire_hooks_await
         else:
             steps = back_up(core, slot)
-            awaits = core.keeps
         core.apart(steps, slot, awaits=awaits).perform(_SWEEP)
 
     # -- the life of a node ------------------------------------------------------------

@@ -96,6 +96,9 @@ def end(core: Core, id: str) -> Steps[bool]:
     Close and forget a session, whoever has it open; False when there is none.
     """
     table = core.table
+    if core.keeps:
+        # Refused here where a loop would stop, before anything is closed.
+        yield core.ask(bool)
     while True:
         with table.lock:
             slot = table.slots.get(id)
