@@ -11,7 +11,7 @@ from weakref import ref
 
 from memguard._kinds.closers import running_loop
 from memguard._kinds.ordering import phase_before, refuse_cycle, to_phase
-from memguard._kinds.references import find_resource
+from memguard._kinds.references import find_resource, registered_before
 from memguard._kinds.resource import Resource
 from memguard._phases import Phase
 from memguard._settings import parse_duration, parse_size
@@ -107,15 +107,23 @@ def configure(
     if phase is not None:
         options.phase = to_phase(phase)
     if uses:
-        if isinstance(uses, (str, bytes)) or not isinstance(uses, Iterable):
-            msg = (
-                "uses must be a sequence of registered objects, such as [database], not"
-                f" a {type(uses).__qualname__}"
-            )
-            raise TypeError(msg)
-        options.uses = tuple(_used(resource, one) for one in uses)
-        refuse_cycle(resource.target(), options.uses, resource.label)
+        options.uses = _checked_uses(resource, uses)
         options.phase = phase_before(resource, explicit=phase is not None)
+
+
+def _checked_uses(resource: Resource, uses: Any) -> tuple[Node, ...]:
+    if isinstance(uses, (str, bytes)) or not isinstance(uses, Iterable):
+        msg = (
+            "uses must be a sequence of registered objects, such as [database], not a"
+            f" {type(uses).__qualname__}"
+        )
+        raise TypeError(msg)
+    nodes = tuple(_used(resource, one) for one in uses)
+    obj = resource.target()
+    if registered_before(resource, obj):
+        # Else nothing can use it yet.
+        refuse_cycle(obj, nodes, resource.label)
+    return nodes
 
 
 def _used(resource: Resource, used: Any) -> Node:

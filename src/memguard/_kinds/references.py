@@ -21,6 +21,7 @@ __all__ = (
     "find_resource",
     "not_referenceable",
     "on_collect",
+    "registered_before",
 )
 
 
@@ -71,6 +72,16 @@ def find_resource(registry: Registry, obj: Any) -> Node | None:
             if node.registry is registry and node.state < CLOSING:
                 newest = node if newest is None or newest.seq < node.seq else newest
     return newest
+
+
+def registered_before(resource: Resource, obj: Any) -> bool:
+    """
+    True where *obj* has another resource than the one that is being made.
+    """
+    if resource.registry.objects.get(id(obj)) is not None:
+        return True
+    others = (one.resource for one in getweakrefs(obj) if type(one) is Ref)
+    return any(one is not resource for one in others)
 
 
 def not_referenceable(obj: object) -> TypeError:
