@@ -14,7 +14,13 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
 from functools import partial
-from types import BuiltinMethodType, CoroutineType, MethodType, MethodWrapperType
+from types import (
+    BuiltinMethodType,
+    CoroutineType,
+    FunctionType,
+    MethodType,
+    MethodWrapperType,
+)
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
@@ -142,6 +148,7 @@ def await_chain(awaitable: Any) -> Iterator[tuple[Any, Any]]:
             return
 
 
+_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
 _SUSPENDED: Final = (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await"))
 
 
@@ -149,10 +156,16 @@ def is_async(fn: Callable[..., Any]) -> bool:
     """
     True where calling *fn* gives a coroutine: `async def`, also behind a partial.
     """
-    import inspect
-
     while isinstance(fn, partial):
         fn = fn.func
+    function = getattr(fn, "__func__", fn)
+    if isinstance(function, BuiltinMethodType):
+        return False
+    if isinstance(function, FunctionType) and not function.__dict__:
+        # The way of nearly all: without a mark its code tells, and inspect is large.
+        return bool(function.__code__.co_flags & _COROUTINE)
+    import inspect
+
     if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
         getattr(type(fn), "__call__", None)  # noqa: B004 (asks for the method itself)
     ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias
 
 __all__ = (
     "DurationLike",
@@ -47,7 +47,6 @@ _MAX_DURATION: Final = 36_500 * 86_400
 _MAX_TEXT: Final = 40
 
 
-@runtime_checkable
 class SupportsTotalSeconds(Protocol):
     """
     What `datetime.timedelta` is, without importing it.
@@ -120,7 +119,7 @@ def parse_duration(value: DurationLike, *, what: str = "duration") -> float:
         seconds = float(value)
     elif isinstance(value, bool):
         raise _refused(what, "a duration", value, _TIME_HINT)
-    elif isinstance(value, SupportsTotalSeconds):
+    elif hasattr(value, "total_seconds"):
         seconds = float(value.total_seconds())
     elif hasattr(value, "__float__"):
         try:
