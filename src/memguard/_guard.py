@@ -150,9 +150,7 @@ class Guard(Root):
             control.renew()
             self._auditor.take_baseline(running_loop())
             registry.scheduler.start()
-            # Threads cannot be started at interpreter exit from 3.12 on: one is
-            # ready for the shutdown from the beginning.
-            control.workers.spare(1)
+            control.make_ready()
             self.started_at = registry.clock.monotonic()
             self.state = OPEN
             registry.running = True

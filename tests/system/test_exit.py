@@ -104,6 +104,7 @@ def test_executors_still_work_while_the_exit_hook_runs() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     executor = ThreadPoolExecutor(1)
+    executor.submit(int).result()  # 3.12 starts no thread at its exit
 
     class Flushes:
         def close(self):
@@ -465,16 +466,20 @@ FIGURES = """
     memguard.sessions("chat")
 
     def cycles(once, many):
-        for _ in range(200):
+        for _ in range(100):
             once()
         before = figures()
-        blocks = sys.getallocatedblocks()
-        for _ in range(many):
-            once()
-        after = figures()
+        window = many // 5
+        grown = []
+        for _ in range(5):
+            blocks = sys.getallocatedblocks()
+            for _ in range(window):
+                once()
+            after = figures()
+            grown.append(sys.getallocatedblocks() - blocks)
         print("same" if before == after else (before, after))
-        grown = sys.getallocatedblocks() - blocks
-        print("memory same" if grown < many // 2 else f"{grown} blocks")
+        # The interpreter's own pools grow now and then; a leak grows in every window.
+        print("memory same" if min(grown) < window // 10 else grown)
 """
 
 

@@ -4,6 +4,7 @@ Who may shut a guard down, and who waits for it: single flight for the shutdown.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -29,6 +30,9 @@ _BLOCK_S: Final = 2.0
 # closed as far as that goes, and everything else in time.
 _LOOP_ANSWERS_S: Final = 1.0
 _LATE_S: Final = 0.15
+# In 3.12.0 and 3.12.1 no thread can be started as soon as the exit has begun: then
+# each of these may hang once before the shutdown has to close things by itself.
+_SPARE: Final = 4 if (3, 12, 0) <= sys.version_info < (3, 12, 2) else 1
 _SENDING_STEP_S: Final = 0.005
 _SENDING_STEPS: Final = 50
 
@@ -73,6 +77,12 @@ class Control:
         self.begun = Latch()
         self.asked = Latch()
         self.draining = False
+
+    def make_ready(self) -> None:
+        """
+        Have threads ready for the shutdown: at interpreter exit none may be had.
+        """
+        self.workers.spare(_SPARE)
 
     # -- shutting down -----------------------------------------------------------------
 
