@@ -49,7 +49,7 @@ class Branch(Node):
 
     def __init__(self, owner: Branch, name: str | None) -> None:
         super().__init__(owner, name)
-        # With what each holds of its own children, where `_enter_tree` put it there.
+        # A branch among them has its own children for a value: see `_enter_tree`.
         self._children: dict[Node, Any] | None = None
         self._named: dict[tuple[str, str], Node] | None = None
         # True once it has owned anything that is not `plain`.
@@ -69,7 +69,7 @@ class Branch(Node):
             self._mixed = True
         node.tally = tally = registry.tally(node.kind, node.name or "")
         tally.made()
-        children[node] = None
+        children[node] = {} if isinstance(node, Branch) else None
         if self.state > DRAINING:
             self._refuse(node, children)
 
@@ -120,29 +120,29 @@ class Branch(Node):
         *site* is where the child was made, which is this branch's place as well.
         """
         owner = self.owner
-        if owner is None or self.seq:
-            # The root, or one that is in the tree although it owned nothing so far.
-            with self.registry.lock:
+        registry = self.registry
+        if owner is None:  # the root
+            with registry.lock:
                 if self._children is None:
                     self._children = {}
                 return self._children
-        registry = self.registry
         if owner.state > DRAINING or registry.detached:
             raise ScopeClosed(owner._ended_text())
         siblings = owner._children
         if siblings is None:
             siblings = owner._enter_tree(site)
         owner._mixed = True
-        self._site = site or registry.sites.here()
-        self.born = registry.now()
-        self.tally = tally = registry.tally(self.kind, self.name or "")
-        self.seq = registry.next_seq()
+        if not self.seq:
+            self._site = site or registry.sites.here()
+            self.born = registry.now()
+            self.tally = registry.tally(self.kind, self.name or "")
+            self.seq = registry.next_seq()
         # Two first children may come at the same time: the owner's dictionary holds
         # the one dictionary that both then find, and says who was first.
         mine: dict[Node, Any] = {}
         children: dict[Node, Any] = siblings.setdefault(self, mine)
         if children is mine:
-            tally.made()
+            self.tally.made()  # type: ignore[union-attr]
         self._children = children
         if owner.state > DRAINING:
             owner._refuse(self, siblings)

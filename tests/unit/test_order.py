@@ -139,6 +139,8 @@ def test_a_user_moves_to_the_phase_of_what_it_uses(tree: Tree) -> None:
     tree.put("unrelated")
 
     assert ["user", "pool", "unrelated"] == tree.order()
+    phases = {one.label: one.phase for one in closing_order(tree.guard.children())}
+    assert Phase.WORK is phases["user"]
 
 
 def test_an_explicit_later_phase_is_refused(tree: Tree) -> None:
@@ -224,6 +226,26 @@ def test_work_in_hand_is_drained_before_anything_of_its_phase() -> None:
     waiting = {told(entry) for entry in entries if drain in entry.after}
     assert {"cursor", "inner", "transaction", "request"} == waiting
     assert not drain.after
+
+
+def test_work_within_work() -> None:
+    """
+    What the inner work owns waits for both; the drains for nothing.
+    """
+    tree = Tree()
+    outer = tree.guard.scope("outer")
+    inner = outer.scope("inner")
+    tree.put("thing", inner)
+    in_hand(outer)
+    in_hand(inner)
+
+    entries = {told(one): one for one in closing_order(tree.guard.children())}
+
+    drains = {entries["drain inner"], entries["drain outer"]}
+    assert drains <= set(entries["thing"].after)
+    assert drains <= set(entries["inner"].after)
+    assert not entries["drain inner"].after
+    assert not entries["drain outer"].after
 
 
 def in_hand(scope: Scope) -> None:
