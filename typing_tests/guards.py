@@ -105,7 +105,7 @@ def registering_gives_the_object_back(scope: Scope) -> None:
     )
     assert_type(scope.release(database), bool)
     managed: ManagedResource = database
-    assert managed
+    managed.force_close()
 
 
 async def managers_give_what_they_yield(scope: Scope) -> None:
@@ -155,9 +155,8 @@ async def tasks(scope: Scope) -> None:
     async def work() -> int:
         return 1
 
-    task = scope.spawn(work(), name="work")
-    assert_type(task, Task)
-    task.cancel()
+    task: Task = scope.spawn(work(), name="work")
+    assert_type(task.cancel(), bool)
     await task
 
 
