@@ -73,7 +73,7 @@ class Origins:
         self._hearing = (*others, ref(who))
         if not self._hooked:
             self._hooked = True
-            sys.addaudithook(self._on_event)
+            sys.addaudithook(_hook(self))
 
     def unhear(self, who: Hearing) -> None:
         """
@@ -98,14 +98,15 @@ class Origins:
     def _others(self, who: Hearing) -> tuple[ref[Any], ...]:
         return tuple(one for one in self._hearing if one() not in (None, who))
 
-    # -- the hook ----------------------------------------------------------------------
+    # -- what is heard -----------------------------------------------------------------
 
-    def _on_event(self, event: str, args: _Args) -> None:
-        # Called for every audit event of the process: the first test has to be cheap.
-        note = _NOTES.get(event)
-        if note is not None and self._hearing:
+    def heard(self, event: str, args: _Args) -> None:
+        """
+        Note one event, if anybody wants to hear.
+        """
+        if self._hearing:
             try:
-                note(self, args)
+                _NOTES[event](self, args)
             except Exception as error:  # whoever opens a file must not see it
                 self.trouble = type(error).__qualname__
 
@@ -187,6 +188,22 @@ _NOTES: Final[dict[str, Callable[[Origins, _Args], None]]] = {
 
 #: The one and only.
 origins: Final = Origins()
+
+
+def _hook(listening: Origins) -> Callable[[str, _Args], None]:
+    """
+    What is called for every audit event of the process.
+
+    A function, because a bound method costs three times as much: CPython looks for an
+    attribute on the hook before each call. And `sys._getframe`, with which each
+    registration finds its place, is an event.
+    """
+
+    def hook(event: str, args: _Args) -> None:
+        if event in _NOTES:
+            listening.heard(event, args)
+
+    return hook
 
 
 def _path(given: Any) -> str | None:
