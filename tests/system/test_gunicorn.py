@@ -41,9 +41,11 @@ def started(host: Host, place: Path, **env: str) -> Running:
     return running
 
 
-def once_each(running: Running) -> None:
+def once_each(running: Running, *, hurried: bool = False) -> None:
     """
     Every worker there was has closed once, and its report was clean.
+
+    In a hurry a timer may be cut short in its call, which the report says.
     """
     lines = running.lines()
     workers = {pid for event, pid, _ in lines if event == "worker"}
@@ -51,7 +53,8 @@ def once_each(running: Running) -> None:
         assert dict.fromkeys(workers, 1) == Counter(
             pid for name, pid, _ in lines if name == event
         ), (event, running.log.read_text())
-    assert {"clean"} == {detail for event, _, detail in lines if event == "report"}
+    for detail in {detail for event, _, detail in lines if event == "report"}:
+        assert detail == "clean" or (hurried and detail.endswith("audit: clean"))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_silent_worker_is_aborted_and_closes_quickly(tmp_path: Path) -> None:
         running.wait_for_event("worker", 3)
         running.signal()
         assert 0 == running.end()
-        once_each(running)
+        once_each(running, hurried=True)
         assert "WORKER TIMEOUT" in running.log.read_text()
     finally:
         running.kill()
