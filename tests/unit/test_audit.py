@@ -748,6 +748,38 @@ def test_everything_unseen_still_finds_what_python_knows(
     assert {"thread", "tempfile", "object"} == found
 
 
+def test_a_process_without_descriptors_shuts_down(
+    run_python: Any, tmp_path: Path
+) -> None:
+    """
+    What cannot be opened is unseen or not written; everything is closed all the same.
+    """
+    run = run_python(
+        "import memguard, os, resource, sys\n"
+        "class Thing:\n"
+        "    def close(self): print('closed')\n"
+        "thing, seen = Thing(), []\n"
+        "guard = memguard.install(report_file=sys.argv[1], shutdown_timeout='1s')\n"
+        "guard.register(thing)\n"
+        "guard.on_shutdown()(lambda: seen.append(guard.health().status))\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
+        "left = []\n"
+        "try:\n"
+        "    while True: left.append(os.dup(1))\n"
+        "except OSError: pass\n"
+        "report = guard.shutdown()\n"
+        "for one in left: os.close(one)\n"
+        "print(seen, report.audit.unseen, [one.name for one in report.failing()])",
+        str(tmp_path / "report"),
+    )
+
+    assert ["closed", "['fail'] ('descriptors', 'native threads', 'children') []"] == (
+        run.stdout.splitlines()
+    ), run.stderr
+    assert "report could not be written" in run.stderr
+
+
 # -- what it keeps ---------------------------------------------------------------------
 
 

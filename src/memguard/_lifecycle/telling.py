@@ -29,10 +29,10 @@ def tell(report: ShutdownReport, path: str | None) -> None:
     _LOG.log(level, "%s", report)
     if path is None:
         return
-    import json
-
-    line = (json.dumps(report.to_dict()) + "\n").encode()
     try:
+        import json
+
+        line = (json.dumps(report.to_dict()) + "\n").encode()
         # A named pipe that nobody reads would block for ever.
         fd = os.open(path, _APPEND | os.O_NONBLOCK, 0o600)
         try:
@@ -40,8 +40,8 @@ def tell(report: ShutdownReport, path: str | None) -> None:
             written = os.write(fd, line)
         finally:
             os.close(fd)
-    except OSError as error:
-        _not_written(error.strerror)
+    except (OSError, ImportError) as error:  # without descriptors neither works
+        _not_written(getattr(error, "strerror", None) or "json cannot be loaded")
     else:
         if written < len(line):
             _not_written("no space left")
