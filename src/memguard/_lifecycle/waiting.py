@@ -183,10 +183,27 @@ async def perform_on_loop(
 
 def loop_of(node: Node) -> Any:
     """
-    The loop a node is bound to, or None.
+    The loop a node is bound to, or None. One that was collected counts as closed.
     """
     reference = getattr(node, "loop", None)
-    return None if reference is None else reference()
+    if reference is None:
+        return None
+    loop = reference()
+    return _Gone if loop is None else loop
+
+
+class _Gone:
+    """
+    What is left of an event loop that nobody refers to any more.
+    """
+
+    @staticmethod
+    def is_running() -> bool:
+        return False
+
+    @staticmethod
+    def is_closed() -> bool:
+        return True
 
 
 def _hand_to(loop: Any, entry: Entry, batch: Batch, now: Now) -> None:
