@@ -100,6 +100,54 @@ def test_previous_handler_that_raises_is_heard() -> None:
         assert ["ready", "closed"] == script.lines
 
 
+@pytest.mark.parametrize("where", ["exit", "block", "loop"])
+def test_handler_that_raises_in_the_middle_of_the_shutdown(where: str) -> None:
+    """
+    The main thread closes; what a handler raises there waits until all is closed.
+    """
+    code = (
+        START
+        + f"""
+    import asyncio
+
+    class Slow:
+        def close(self):
+            print("closing")
+            time.sleep(0.3)
+            print("slowly closed")
+
+    slow = Slow()
+
+    def terminate(number, frame):
+        raise SystemExit(5)
+
+    signal.signal(signal.SIGTERM, terminate)
+
+    def own(guard):
+        guard.register(slow, affinity="thread" if {where == "exit"} else "any")
+        guard.register(thing, phase="process")
+
+    async def main():
+        async with memguard.install() as guard:
+            own(guard)
+
+    if {where == "loop"}:
+        asyncio.run(main())
+    elif {where == "block"}:
+        with memguard.install() as guard:
+            own(guard)
+    else:
+        own(memguard.install())
+    """
+    )
+    with Script(code) as script:
+        script.wait_for("closing")
+        script.signal()
+        # At the exit of the interpreter nobody is left to take it.
+        assert (0 if where == "exit" else 5) == script.end(), script.text
+        assert {"slowly closed", "closed"} <= set(script.lines)
+
+
 def test_ignored_signal_stays_ignored() -> None:
     """
     Somebody wants SIGTERM ignored: memguard does not think otherwise.

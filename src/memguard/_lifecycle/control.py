@@ -173,6 +173,18 @@ class Control:
         if self._run is not None:
             self._run.hurry()
 
+    def hold_back(self, error: BaseException) -> bool:
+        """
+        Raise *error*, of a signal's handler, when this thread's shutdown is over.
+
+        False when this thread is not in the middle of one.
+        """
+        run = self._run
+        if run is None or run.over.is_set or run.thread != threading.get_ident():
+            return False
+        run.held = error
+        return True
+
     def stop_intake(self) -> None:
         """
         Take no new work: say so, and close what takes it in. The rest goes on.
@@ -226,6 +238,9 @@ class Control:
             run.over.set()
 
     def _told(self, run: Shutdown) -> ShutdownReport:
+        held, run.held = run.held, None
+        if held is not None:
+            raise held
         report = run.report
         if report is None:
             msg = (

@@ -61,6 +61,8 @@ class Shutdown:
         self.report: ShutdownReport | None = None
         self.thread = threading.get_ident()
         self.over = Latch()
+        # What a signal's handler raised meanwhile in the thread that does all this.
+        self.held: BaseException | None = None
 
     def procedure(self, before_audit: Callable[[], None]) -> Procedure:
         """

@@ -16,6 +16,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 from weakref import ref
 
+from memguard._sites import error_site
+
 if TYPE_CHECKING:
     from memguard._guard import Guard
 
@@ -58,10 +60,11 @@ class _AtExit:
             if guard.is_running:
                 guard.shutdown(reason="interpreter exit")
                 guard.control.wait_for_answers()
-        except Exception as error:
+        except BaseException as error:
             # What is raised here would keep other exit functions from running.
             name = type(error).__qualname__
-            _LOG.error("memguard: the shutdown at exit ended with %s", name)
+            where = error_site(error)
+            _LOG.error("memguard: the shutdown at exit ended with %s, %s", name, where)
         finally:
             guard.uninstall()
 

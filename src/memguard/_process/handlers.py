@@ -31,21 +31,32 @@ class Handler:
     Put on top of whatever handles *number* now; it remembers and calls that.
 
     `wake` is called with the signal's number, `is_over` says whether there is anything
-    left to shut down. Made, `put_back` and called in the main thread only.
+    left to shut down. What the handler below raises is offered to `hold_back` first.
+    Made, `put_back` and called in the main thread only.
     """
 
-    __slots__ = ("_is_over", "_restarts", "_wake", "dying", "number", "previous")
+    __slots__ = (
+        "_hold_back",
+        "_is_over",
+        "_restarts",
+        "_wake",
+        "dying",
+        "number",
+        "previous",
+    )
 
     def __init__(
         self,
         number: int,
         wake: Callable[[int], None],
         is_over: Callable[[], bool],
+        hold_back: Callable[[BaseException], bool],
     ) -> None:
         self.number = number
         self.previous: Any = signal.getsignal(number)
         self._wake = wake
         self._is_over = is_over
+        self._hold_back = hold_back
         self.dying = False
         # `signal.signal` makes the signal interrupt system calls. Servers switch that
         # off for the sake of requests in hand; so it has to be switched off again.
@@ -56,7 +67,11 @@ class Handler:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.of_host:
             self._wake(number)
-            self.previous(number, frame)
+            try:
+                self.previous(number, frame)
+            except BaseException as error:
+                if not self._hold_back(error):
+                    raise
         elif self._is_over():
             self.die()
         else:

@@ -21,6 +21,7 @@ from memguard._clock import SystemClock
 from memguard._events import HandlerDisplaced
 from memguard._process.handlers import BY_HANDLER, Handler, Pipe, end_by_signal
 from memguard._process.masks import hold_while_forking
+from memguard._sites import error_site
 
 if TYPE_CHECKING:
     from memguard._guard import Guard
@@ -84,7 +85,9 @@ class Signals:
         for number in self._numbers:
             stack = self._handlers.setdefault(number, [])
             if not (stack and stack[-1].on_top) and _is_ours_to_take(number):
-                stack.append(Handler(number, self._wake, self._is_over))
+                stack.append(
+                    Handler(number, self._wake, self._is_over, self._hold_back)
+                )
                 self._displaced.discard(number)
         if not any(stack[-1].of_host for stack in self._handlers.values() if stack):
             pipe.connect()
@@ -151,6 +154,9 @@ class Signals:
         pipe = self._pipe
         if pipe is not None and self._pid == os.getpid():
             pipe.send(BY_HANDLER + number)
+
+    def _hold_back(self, error: BaseException) -> bool:
+        return self._guard.control.hold_back(error)
 
     def _is_over(self) -> bool:
         return self._over or not self._guard.is_running
@@ -249,7 +255,10 @@ class Signals:
             step()
         except Exception as error:
             name = type(error).__qualname__
-            _LOG.error("memguard: the answer to a signal failed with %s", name)
+            where = error_site(error)
+            _LOG.error(
+                "memguard: the answer to a signal failed with %s, %s", name, where
+            )
 
     def _look(self, number: int) -> None:
         """
