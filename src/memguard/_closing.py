@@ -100,8 +100,6 @@ class Closing(Registering):
             return False
         # What it owns may still register while it closes.
         self.state = DRAINING
-        if registry.collected:
-            registry.settle_collected()
         return True
 
     def _ordered(self) -> list[Entry]:

@@ -737,6 +737,21 @@ def test_a_plain_block_in_a_loop_hands_the_waiting_over(guard: Guard) -> None:
     assert ["client"] == log
 
 
+def test_what_is_bound_to_this_loop_is_closed_in_it(guard: Guard) -> None:
+    """
+    A plain close has nothing to wait for, least of all for its own loop.
+    """
+    log: list[Any] = []
+    thing = Thing(then=lambda: log.append(asyncio.get_running_loop()))
+
+    async def main() -> None:
+        with guard.scope("job") as scope:
+            scope.register(thing, affinity="loop")
+        assert [asyncio.get_running_loop()] == log
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
 def test_closing_in_a_loop_would_block(guard: Guard) -> None:
     """
     The error names the asynchronous form, and nothing was closed.
