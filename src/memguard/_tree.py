@@ -147,7 +147,10 @@ class Branch(Node):
         if owner.state > DRAINING:
             owner._refuse(self, siblings)
         if self.state > DRAINING:
-            # Left by somebody who saw nothing to close.
+            # Left by somebody who saw nothing to close, and who may have forgotten
+            # the owner already: the place in its dictionary is given up here.
+            if siblings.pop(self, None) is not None and self.tally is not None:
+                self.tally.ended(PLAIN)
             self.settle()
             raise ScopeClosed(self._ended_text())
         return children
