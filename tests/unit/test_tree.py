@@ -14,6 +14,7 @@ import pytest
 
 from memguard import Guard
 from memguard._phases import CLOSED, CLOSING, OPEN, PLAIN, Ending, Outcome
+from memguard._scope import Scope
 from memguard._tree import Branch, Node, conflict
 from memguard.errors import ScopeClosed, SpecConflict
 
@@ -327,6 +328,89 @@ def test_children_may_be_read_while_a_collection_ends_some(branch: Branch) -> No
         gc.set_threshold(*thresholds)
     gc.collect()
     assert 200 == len(branch.children())
+
+
+# The moments between two steps of one thread, in which another one does the worst.
+
+
+def test_left_while_the_first_child_comes(guard: Guard) -> None:
+    """
+    Nobody saw anything to close: the child is refused, and nothing is in the tree.
+    """
+    scope = guard.scope("work")
+    now = guard.registry.now
+
+    def leave() -> float:
+        guard.registry.now = now
+        scope.__exit__(None, None, None)
+        return now()
+
+    leaf = Leaf(scope)
+    guard.registry.now = leave
+    leaf.seq = 1  # so that the scope is the first to ask for the time
+
+    with pytest.raises(ScopeClosed, match="is closed"):
+        scope.take(leaf)
+
+    assert [] == guard.children()
+    assert scope.closed
+    counts_agree(guard)
+
+
+def test_the_first_child_comes_while_the_block_is_left(guard: Guard) -> None:
+    """
+    It was looked for, then came, then the scope said that it is closed.
+    """
+
+    class Slow(Scope):
+        __slots__ = ("_state", "leaf")
+        leaf: Leaf | None
+
+        @property
+        def state(self) -> int:  # type: ignore[override]
+            return self._state
+
+        @state.setter
+        def state(self, state: int) -> None:
+            leaf = getattr(self, "leaf", None)
+            if state == CLOSED and leaf is not None:
+                self.leaf = None
+                leaf.attach()
+            self._state = state
+
+    for leave in (lambda scope: scope.__exit__(None, None, None), Slow.close):
+        scope = Slow(guard, "work")
+        leaf = scope.leaf = Leaf(scope)
+        leave(scope)
+
+        assert leaf.closed
+        assert ["release"] == leaf.calls
+        assert scope.closed
+        assert [] == guard.children()
+    counts_agree(guard)
+
+
+def test_the_branch_ends_while_a_child_comes_in(guard: Guard) -> None:
+    """
+    It is refused, and counted as made and ended.
+    """
+
+    class Late(Leaf):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            if self.seq and not scope.closed:
+                scope.close()
+            return object.__hash__(self)
+
+    scope = guard.scope("work")
+    first = Leaf(scope).attach()
+    with pytest.raises(ScopeClosed):
+        Late(scope, "late").attach()
+
+    assert first.closed
+    assert [] == guard.children()
+    assert (1, 0, {"closed": 1}) == guard.registry.tally("leaf", "late").counts()
 
 
 # -- names -----------------------------------------------------------------------------
