@@ -203,9 +203,13 @@ class Signals:
             # The response may take as long as the shutdown; further signals have to
             # be heard meanwhile.
             answer = self._follow_host if handler.of_host else self._shut_down
-            threading.Thread(
+            thread = threading.Thread(
                 target=answer, args=(handler,), name="memguard-signal", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter ends, or the system has no more
+                answer(handler)
         elif self._seen == 2:
             self._hasty = True
             self._guard.control.hurry()
