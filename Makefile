@@ -14,6 +14,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 LOCK := requirements/dev.lock
+BENCH_LOCK := requirements/bench.lock
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -61,10 +62,17 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(call install,$(VENV),$(PYTHON))
 
 .PHONY: lock
-lock: venv  ## new versions into the lock file (needs uv: pip install uv)
+lock: venv  ## new versions into the lock files
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 \
 		--all-extras --group dev --no-header pyproject.toml -o $(LOCK)
+	@$(MAKE) --no-print-directory lock-bench
+
+.PHONY: lock-bench
+lock-bench: venv  ## new versions of what the benchmarks compare with
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 \
+		--group pyproject.toml:bench -c $(LOCK) --no-header -o $(BENCH_LOCK)
 
 .PHONY: test
 test: venv  ## every test, system tests in their bounded form
@@ -116,9 +124,21 @@ format: venv  ## puts style and format right where that is safe
 demo: venv  ## a Flask service and an asyncio service under load, stopped and audited
 	$(BIN)/python examples/demo.py
 
+# Ratios are wanted on a second Python too, where its environment has been made.
 .PHONY: bench
-bench: venv  ## measured figures
+bench: $(VENV)/.bench-installed \
+	$(patsubst %/bin/python,%/.bench-installed,$(wildcard .venvs/3.13/bin/python))
+bench:  ## measured figures, next to those of others
 	$(BIN)/python benchmarks/run.py
+
+# The figures are compared with other libraries; nothing else needs those.
+$(VENV)/.bench-installed: $(BENCH_LOCK) $(STAMP)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r $(BENCH_LOCK)
+	@touch $@
+
+.venvs/%/.bench-installed: $(BENCH_LOCK) .venvs/%/.installed
+	@.venvs/$*/bin/python -m pip install -qq --disable-pip-version-check -r $(BENCH_LOCK)
+	@touch $@
 
 .PHONY: docs
 docs: venv  ## writes the made parts of the reference, and runs every example
