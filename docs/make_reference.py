@@ -33,7 +33,7 @@ CLASSES: dict[str, tuple[str, str]] = {
     "Scope": (
         "memguard:Scope",
         """register release enter aenter watch scope timer spawn emitter listen cache
-        cached ring close aclose""",
+        cached ring series close aclose""",
     ),
     "Timer": ("memguard:Timer", "__call__ trigger cancel info"),
     "Task": ("memguard:Task", "cancel done result stack"),
@@ -54,12 +54,16 @@ CLASSES: dict[str, tuple[str, str]] = {
         "memguard:Ring",
         "append extend recent page drain clear counts info memory_bytes",
     ),
+    "Series": (
+        "memguard:Series",
+        "add recent stats clear info memory_bytes",
+    ),
     "Sessions": (
         "memguard:Sessions",
         """open connect disconnect adisconnect hibernate ahibernate end aend on_restore
         on_expire info stats ids live""",
     ),
-    "Session": ("memguard:Session", "ring save asave dirty close aclose"),
+    "Session": ("memguard:Session", "ring series save asave dirty close aclose"),
     "Connection": ("memguard:Connection", ""),
     "Pool": ("memguard:Pool", "acquire resize stats"),
     "Settings": ("memguard:Settings", "load replace describe origins warnings same_as"),
@@ -78,6 +82,7 @@ RECORDS: dict[str, str] = {
     "memguard._kinds.emitter": "SiteGrowth",
     "memguard._kinds.cache": "CacheInfo",
     "memguard._kinds.ring": "RingInfo",
+    "memguard._kinds.series": "SeriesStats SeriesInfo",
     "memguard._sessions.info": "SessionInfo SessionsStats ExpiredSession",
     "memguard._kinds.pool": "PoolStats",
 }

@@ -543,6 +543,7 @@ def test_each_requirement_of_this_version_has_a_row() -> None:
         "B1",
         "B2",
         "B3",
+        "B4",
         "B5",
         "B6",
         "C1",

@@ -26,6 +26,7 @@ from memguard import (
     Pool,
     Ring,
     Scope,
+    Series,
     Session,
     Sessions,
     Settings,
@@ -169,6 +170,9 @@ def rings(scope: Scope) -> None:
         scope.ring("records", of=dict[str, int]).recent(2), list[dict[str, int]]
     )
     anything: Ring[object] = scope.ring("anything")
+    assert_type(scope.series("latency", max_points=10), Series)
+    assert_type(scope.series("latency").recent(3), list[float])
+    scope.series("latency").add(3)
     anything.append(3)
 
 

@@ -28,6 +28,7 @@ def module_functions_have_the_types_of_the_guard() -> None:
     assert_type(memguard.register(session), Session)
     assert_type(memguard.register(session, close="close", phase="work"), Session)
     assert_type(memguard.ring("lines", of=str, max_entries=20).recent(3), list[str])
+    assert_type(memguard.series("latency").stats().p99, float | None)
     assert_type(memguard.current(), Guard)
     memguard.scope("job").close()
 

@@ -51,6 +51,7 @@ def options_have_types() -> None:
     memguard.cache("c", on_limit="explode")  # type: ignore[arg-type]
     memguard.timer(print, each="30s")  # type: ignore[call-overload]
     memguard.ring("r", of=3)  # type: ignore[arg-type]
+    memguard.series("s").add("1")  # type: ignore[arg-type]
     memguard.register(Connection(), closing="close")  # type: ignore[call-arg]
     memguard.register(Connection(), timeout=b"1s")  # type: ignore[arg-type]
     memguard.pool("db", Connection, max_size="10")  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memguard._kinds.emitter import Emitter, Listener
     from memguard._kinds.pool import Pool
     from memguard._kinds.ring import Ring
+    from memguard._kinds.series import Series
     from memguard._kinds.task import Task
     from memguard._kinds.timer import Timer
     from memguard._lifecycle.report import ShutdownReport
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     release = _typed.release
     ring = _typed.ring
     scope = _typed.scope
+    series = _typed.series
     sessions = _typed.sessions
     shutdown = _typed.shutdown
     snapshot = _typed.snapshot
@@ -69,6 +71,7 @@ __all__ = (
     "Pool",
     "Ring",
     "Scope",
+    "Series",
     "Session",
     "Sessions",
     "Settings",
@@ -93,6 +96,7 @@ __all__ = (
     "release",
     "ring",
     "scope",
+    "series",
     "sessions",
     "shutdown",
     "sizeof",
@@ -116,6 +120,7 @@ _PLACES: Final = {
     "Pool": "_kinds.pool",
     "Ring": "_kinds.ring",
     "Scope": "_scope",
+    "Series": "_kinds.series",
     "Session": "_sessions",
     "Sessions": "_sessions",
     "Settings": "_settings",

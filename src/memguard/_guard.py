@@ -114,6 +114,7 @@ class Guard(Root):
         registry.sites.level = settings.site_level
         registry.drain_s = settings.shutdown_timeout
         registry.failures.strict = settings.strict
+        registry.series_names = settings.series_names
 
     def _renew(self) -> None:
         """

@@ -3,7 +3,8 @@ The factories: how a branch makes and names the leaves it owns.
 
 Containers are get-or-create under their name; timers, tasks and listeners of the
 same name replace the old one. A leaf made on a guard that was not started yet is a
-declaration: it is armed by `start` and disarmed by `shutdown`.
+declaration: it is armed by `start` and disarmed by `shutdown`. Longer than 300 lines
+because it is one list: a factory a kind, with all its options.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from memguard._kinds.cache import Cache, make_cached
 from memguard._kinds.emitter import Emitter, Listener
+from memguard._kinds.families import bounded_series
 from memguard._kinds.ring import Ring
+from memguard._kinds.series import Series
 from memguard._kinds.task import Task
 from memguard._kinds.timer import Timer
 from memguard._phases import DRAINING, NEW
@@ -198,6 +201,22 @@ class Leaves(Branch):
                 max_bytes=max_bytes,
                 ttl=ttl,
                 shrinkable=shrinkable,
+            )
+        )
+
+    def series(self, name: str, *, max_points: int = 1000) -> Series:
+        """
+        The series of that name: the newest figures, and their statistics.
+
+        The number of names an owner may have is bounded (the setting `series_names`):
+        further ones share the series `other`, counted, and warned about once a place.
+        """
+        return self._get_or_create(
+            bounded_series(
+                self,
+                name,
+                max_points,
+                lambda known: Series(self, known, max_points=max_points),
             )
         )
 

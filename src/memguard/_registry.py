@@ -77,6 +77,7 @@ class Registry:
         "pid",
         "running",
         "scheduler",
+        "series_names",
         "sites",
         "tallies",
         "tasks",
@@ -115,6 +116,8 @@ class Registry:
         self.failures = Failures(self.events, strict=strict)
         # True between start and shutdown: what is attached meanwhile is armed at once.
         self.running = False
+        # The series that one owner may have.
+        self.series_names = 1000
         # The longest wait for work in hand, seconds.
         self.drain_s = 30.0
         # Watched objects that outlived their scope; dead ones are dropped on append.

@@ -164,6 +164,17 @@ class Branch(Node):
         named = None if self._children is None else self._named
         return None if named is None else named.get((kind, name))
 
+    def names(self, kind: str | None = None) -> int:
+        """
+        How many names are taken by live children, of one kind or of all.
+        """
+        named = None if self._children is None else self._named
+        if named is None:
+            return 0
+        if kind is None:
+            return len(named)
+        return sum(1 for key in list(named) if key[0] == kind)
+
     def name_child(self, node: Node) -> Node | None:
         """
         Attach *node* under its name; return the live one that had the name first.

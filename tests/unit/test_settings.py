@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "report_file": None,
     "log_every": 60.0,
     "strict": False,
+    "series_names": 1000,
     "metrics_exclude": (),
 }
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 
+from memguard._kinds.families import bounded_series
 from memguard._phases import CLOSING, DRAINING, PLAIN, Ending, Phase
 from memguard._scope import Scope
 from memguard._sessions.data import SessionData
 from memguard._sessions.leaving import end
-from memguard._sessions.rings import SessionRing
+from memguard._sessions.rings import SessionRing, SessionSeries
 from memguard._sessions.saving import save
 from memguard._sessions.steps import Refusal, arun, run, whole
 from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
     from memguard._kinds.ring import Ring
+    from memguard._kinds.series import Series
     from memguard._sessions.keeping import Keeping
     from memguard._sessions.slots import Slot
     from memguard.typing import Duration, Size
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ("Session",)
 
 _T = TypeVar("_T")
+_K = TypeVar("_K", bound="SessionRing[Any] | SessionSeries")
 _CLOSE: Final[Refusal] = ("session.close()", "`await session.aclose()`")
 _SAVE: Final[Refusal] = ("session.save()", "`await session.asave()`")
 
@@ -33,9 +36,10 @@ class Session(Scope):
     """
     What one user, room or job has while it is live: data, and whatever it owns.
 
-    `data` and the rings made here are saved and come back; timers, tasks, listeners
-    and resources end when the session falls asleep. Values of `data` are those of
-    JSON, its keys text. Get a session from `sessions.open(id)`; closing it ends it.
+    `data` and the rings and series made here are saved and come back; timers, tasks,
+    listeners and resources end when the session falls asleep. Values of `data` are
+    those of JSON, its keys text. Get a session from `sessions.open(id)`; closing it
+    ends it.
     """
 
     __slots__ = ("_kept", "_slot", "data", "id")
@@ -51,8 +55,8 @@ class Session(Scope):
         self.id = slot.id
         self.data = SessionData()
         self._slot = slot
-        # Contents of rings that were saved and not asked for yet, by name.
-        self._kept: dict[str, list[Any]] = {}
+        # Contents that were saved and not asked for yet, by kind and name.
+        self._kept: dict[str, dict[str, list[Any]]] = {"ring": {}, "series": {}}
         self.attach()
         # In the tree while it owns nothing, too: its end has to be seen.
         self._children = {}
@@ -81,12 +85,34 @@ class Session(Scope):
             ttl=ttl,
             shrinkable=shrinkable,
         )
-        kept = self._kept.get(name)
-        if kept is not None:
-            ring.restore(kept)
-        found = self._get_or_create(ring)
-        if found is ring:
-            self._kept.pop(name, None)
+        return self._restored(ring)
+
+    def series(self, name: str, *, max_points: int = 1000) -> Series:
+        """
+        The series of that name, with what it held when the session was saved.
+        """
+        kept = self._kept["series"]
+        made: SessionSeries = bounded_series(
+            self,
+            name,
+            max_points,
+            lambda known: SessionSeries(self, known, max_points=max_points),
+            # A name that comes back is none too many.
+            asleep=-1 if name in kept else len(kept),
+        )
+        return self._restored(made)
+
+    def _restored(self, made: _K) -> _K:
+        """
+        The live container of that name, else *made* with what was saved of it.
+        """
+        kept = self._kept[made.kind]
+        content = kept.get(made.label)
+        if content is not None and self.find(made.kind, made.label) is None:
+            made.restore(content)
+        found = self._get_or_create(made)
+        if found is made:
+            kept.pop(made.label, None)
         return found
 
     # -- saving ------------------------------------------------------------------------
@@ -117,39 +143,50 @@ class Session(Scope):
         """
         True when something may differ from what was saved last.
         """
-        return self.data.dirty or any(ring.dirty for ring in self._rings())
+        return self.data.dirty or any(one.dirty for one in self._to_save())
 
-    def _rings(self) -> list[SessionRing[Any]]:
-        return [child for child in self.children() if isinstance(child, SessionRing)]
+    def _to_save(self) -> list[SessionRing[Any] | SessionSeries]:
+        return [
+            child
+            for child in self.children()
+            if isinstance(child, (SessionRing, SessionSeries))
+        ]
 
     def _content(self) -> dict[str, Any]:
         """
         What is to be saved, marked as saved.
         """
-        rings = dict(self._kept)
-        for ring in self._rings():
-            rings[ring.label] = ring.to_save()
+        content = {kind: dict(kept) for kind, kept in self._kept.items()}
+        for one in self._to_save():
+            content[one.kind][one.label] = one.to_save()
         self.data.dirty = False
-        return {"data": self.data.plain(), "rings": rings}
+        return {
+            "data": self.data.plain(),
+            "rings": content["ring"],
+            "series": content["series"],
+        }
 
     def _fill(self, content: Any) -> None:
         """
         Take over what was saved.
         """
         self.data = SessionData(content["data"].items())
-        self._kept = dict(content["rings"])
+        self._kept = {
+            "ring": dict(content["rings"]),
+            "series": dict(content.get("series", ())),  # younger than the format
+        }
 
-    def _keep(self, ring: SessionRing[Any]) -> None:
+    def _keep(self, one: SessionRing[Any] | SessionSeries) -> None:
         """
-        Called by a ring that closes: its content outlives it, if the session does.
+        Called by one that closes: its content outlives it, if the session does.
         """
         if not self._is_ending():
             # The user closed it: what it held is to be gone from the record too.
             self.data.dirty = True
             return
-        if ring.dirty:
+        if one.dirty:
             self.data.dirty = True
-        self._kept[ring.label] = ring.to_save()
+        self._kept[one.kind][one.label] = one.to_save()
 
     def _is_ending(self) -> bool:
         if self.state >= DRAINING:

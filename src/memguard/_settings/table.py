@@ -206,6 +206,13 @@ class Values:
         "Raise what failed in the background at shutdown, and check expiry on every"
         " read. For tests.",
     )
+    series_names: int = _row(
+        1000,
+        count(1),
+        "count",
+        "The series that one owner (the guard, a session) may have; further names"
+        " share the series `other`.",
+    )
     metrics_exclude: tuple[str, ...] = _row(
         (), names, "names", "Metrics that are not exported, by name."
     )
@@ -255,4 +262,5 @@ class SettingsKwargs(TypedDict, total=False):
     report_file: str | PathLike[str] | None
     log_every: DurationLike | None
     strict: bool
+    series_names: int
     metrics_exclude: Sequence[str]
