@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-__all__ = ("SystemClock",)
+__all__ = ("SystemClock", "give_way")
 
 
 class SystemClock:
@@ -21,3 +21,12 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
+
+
+def give_way(seconds: float = 0.0) -> None:
+    """
+    Let other threads run, for *seconds* at least: the interpreter's lock is given up.
+
+    For the pauses between slices of long work; nobody waits for an event with it.
+    """
+    time.sleep(seconds)
