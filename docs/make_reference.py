@@ -65,7 +65,10 @@ CLASSES: dict[str, tuple[str, str]] = {
     ),
     "Session": ("memguard:Session", "ring series save asave dirty close aclose"),
     "Connection": ("memguard:Connection", ""),
-    "Pool": ("memguard:Pool", "acquire resize stats"),
+    "Pool": (
+        "memguard:Pool",
+        "acquire release arelease resize tighten restore stats",
+    ),
     "Settings": ("memguard:Settings", "load replace describe origins warnings same_as"),
     "ManagedResource": (
         "memguard:ManagedResource",

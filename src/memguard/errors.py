@@ -23,6 +23,7 @@ __all__ = (
     "SettingsConflict",
     "SettingsError",
     "SpecConflict",
+    "UseAfterRelease",
     "WouldBlockLoop",
 )
 
@@ -104,6 +105,14 @@ class LimitReached(MemguardError, RuntimeError):
 class PoolExhausted(MemguardError, TimeoutError):
     """
     Raised when no member of a pool came free within the acquire timeout.
+    """
+
+
+class UseAfterRelease(MemguardError, RuntimeError):
+    """
+    Raised in strict mode when a member of a pool is used after it was given back.
+
+    The text names the places where it was used, given back and lent.
     """
 
 

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,8 +21,16 @@ from memguard._kinds.pool import Pool, _inherited
 from memguard._phases import DRAINING, NEW
 from memguard._registry import Registry
 from memguard._tree import Branch
-from memguard.errors import PoolExhausted, ScopeClosed, WouldBlockLoop
+from memguard.errors import (
+    PoolExhausted,
+    ScopeClosed,
+    UseAfterRelease,
+    WouldBlockLoop,
+)
 from memguard.testing import FakeClock
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SOON = 5.0
 
@@ -404,7 +412,7 @@ def test_a_member_that_is_on_its_way_back_cannot_be_given_back(root: Root) -> No
     def reset(value: Connection) -> None:
         (member,) = pool._members.used
         second.append(pool.release(value))
-        second.append(drive(pool.give_back_steps(member), "db"))
+        second.append(drive(pool.give_back_steps(member, member.turn), "db"))
 
     pool = root.pool(reset=reset)
     with pool.acquire():
@@ -1182,3 +1190,346 @@ def test_threads_never_share_a_member(root: Root) -> None:
     assert stats.created - stats.disposed == stats.size == stats.idle
     pool.close()
     assert Connection.made == stats.created
+
+
+# -- turns and stand-ins ---------------------------------------------------------------
+
+
+def test_a_lease_that_is_over_does_not_take_it_from_the_next(root: Root) -> None:
+    """
+    Given back early, a member may be somebody else's when the first block ends.
+    """
+    pool = root.pool(max_size=1)
+    first, second = pool.acquire(), pool.acquire()
+    pool.release(first.__enter__())
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert ((1, 0, 1), 1) == (sizes(pool), pool.stats().foreign_releases)
+    second.__exit__(None, None, None)
+    assert (1, 1, 0) == sizes(pool)
+
+
+def test_not_strict_the_member_itself_is_lent(root: Root) -> None:
+    """
+    Nothing stands in between.
+    """
+    pool = root.pool()
+    lease = pool.acquire()
+    with lease as member:
+        assert type(member) is Connection
+        assert member is lease.value
+    with pytest.raises(RuntimeError, match="has no member"):
+        _ = lease.value
+
+
+@pytest.fixture
+def strict(root: Root) -> Root:
+    """
+    An owner whose pools lend stand-ins.
+    """
+    root.registry.failures.strict = True
+    return root
+
+
+def test_a_use_after_the_release_tells_both_places(strict: Root) -> None:
+    """
+    Reading, writing, deleting and calling; the member is not kept alive by it.
+    """
+    pool = strict.pool(max_size=1)
+    with pool.acquire() as member:
+        member.note = "mine"
+        assert ("mine", True) == (member.note, isinstance(member, Connection))
+        del member.note
+        assert "number" in dir(member)
+    uses: list[Callable[[], object]] = [
+        lambda: member.number,
+        lambda: setattr(member, "note", 1),
+        lambda: delattr(member, "note"),
+        lambda: dir(member),
+        member_equals(member),
+    ]
+    for use in uses:
+        with pytest.raises(UseAfterRelease) as caught:
+            use()
+        text = str(caught.value)
+        assert "Connection of pool 'db' was used at" in text
+        assert 3 == text.count("test_pool.py")
+        assert "test_a_use_after_the_release_tells_both_places" in text
+    assert "<Connection of pool 'db', given back>" == repr(member)
+    assert isinstance(member, Connection)
+
+
+def member_equals(member: Any) -> Callable[[], object]:
+    """
+    A comparison, which the interpreter looks up on the type.
+    """
+    return lambda: member == 1
+
+
+def test_the_next_one_has_a_stand_in_of_his_own(strict: Root) -> None:
+    """
+    The stale one is refused, the new one works, for the same member.
+    """
+    pool = strict.pool(max_size=1)
+    with pool.acquire() as stale:
+        number = stale.number
+    lease = pool.acquire()
+    with lease as fresh:
+        assert (number, number) == (fresh.number, lease.value.number)
+        assert pool.release(stale) is False
+        assert (1, 0, 1) == sizes(pool)
+        with pytest.raises(UseAfterRelease):
+            _ = stale.number
+        assert pool.release(fresh) is True
+        with pytest.raises(UseAfterRelease):
+            _ = fresh.number
+
+
+class Everything:
+    """
+    A member with operators.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.items: list[Any] = [3, 1, 2]
+        self.entered = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Everything) and self.items == other.items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Any:
+        return iter(self.items)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.items[at]
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self.items[at] = value
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.items
+
+    def __iadd__(self, other: Any) -> Self:
+        self.items += other
+        return self
+
+    def __add__(self, other: Any) -> list[Any]:
+        return [*self.items, *other]
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return args, keywords
+
+    def __enter__(self) -> Self:
+        self.entered += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.entered -= 1
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "everything"
+
+    async def __aenter__(self) -> int:
+        return 7
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+def test_a_stand_in_does_what_its_member_does(strict: Root) -> None:
+    """
+    Operators, calls and blocks; and it is of its type.
+    """
+    pool = strict.pool(Everything)
+    with pool.acquire() as one, pool.acquire() as other:
+        assert one == other
+        assert not one
+        assert (3, 3, [3, 1, 2]) == (len(one), one[0], list(one))
+        one[0] = 9
+        assert 9 in one
+        assert one != other
+        same = one
+        one += [4]
+        assert one is same
+        assert [9, 1, 2, 4, 3, 1, 2] == one + other
+        assert (((1,), {"a": 2}), "everything") == (one(1, a=2), f"{one!s}")
+        with one as inner:
+            assert (inner is one, one.entered) == (True, 1)
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(one)
+        assert isinstance(one, Everything)
+        assert weakref.ref(one)() is one
+
+        async def block() -> int:
+            async with one as seven:
+                return int(seven)
+
+        assert 7 == asyncio.run(block())
+
+
+def test_a_stand_in_has_only_what_its_member_has(strict: Root) -> None:
+    """
+    What is not callable, iterable or sized does not look so.
+    """
+    pool = strict.pool()
+    with pool.acquire() as member:
+        assert not callable(member)
+        assert not hasattr(member, "__iter__")
+        assert bool(member)
+        assert hash(member) == hash(member)
+        with pytest.raises(TypeError):
+            len(member)
+
+
+def test_stand_ins_on_a_loop(strict: Root) -> None:
+    """
+    With `async with` the same.
+    """
+
+    async def main() -> Any:
+        pool = async_pool(strict)
+        async with pool.acquire() as member:
+            assert member.number
+        with pytest.raises(UseAfterRelease):
+            _ = member.number
+        await pool.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_reset_gets_the_member_itself(strict: Root) -> None:
+    """
+    It runs when the stand-in is refused already.
+    """
+    types: list[type] = []
+    pool = strict.pool(reset=lambda member: types.append(type(member)))
+    with pool.acquire():
+        pass
+    assert [Connection] == types
+
+
+# -- bounds that change ----------------------------------------------------------------
+
+
+def idle_members(pool: Pool[Any], number: int) -> list[Any]:
+    """
+    Make *number* members and give them all back.
+    """
+    leases = [pool.acquire() for _ in range(number)]
+    members = [lease.__enter__() for lease in leases]
+    for lease in leases:
+        lease.__exit__(None, None, None)
+    return members
+
+
+def test_tightened_and_restored(root: Root) -> None:
+    """
+    Idle members end at once, lent ones on their return; then all is as it was.
+    """
+    pool = root.pool(max_size=10, min_size=2)
+    members = idle_members(pool, 6)
+    lease = pool.acquire()
+    lease.__enter__()
+    assert 5 == pool.tighten(0.3)
+    assert (0, 3) == (pool.stats().min_size, pool.stats().max_size)
+    assert 5 == sum(one.closed for one in members)
+    lease.__exit__(None, None, None)
+    assert (1, 1, 0) == sizes(pool)
+    pool.restore()
+    assert (2, 10) == (pool.stats().min_size, pool.stats().max_size)
+
+
+def test_tightening_again_is_not_tightening_more(root: Root) -> None:
+    """
+    Shares are of the bounds that were asked for; one member is always allowed.
+    """
+    pool = root.pool(max_size=10)
+    pool.tighten(0.5)
+    pool.tighten(0.5)
+    assert 5 == pool.stats().max_size
+    pool.tighten(0)
+    assert 1 == pool.stats().max_size
+    pool.resize(4)
+    assert 1 == pool.stats().max_size
+    pool.restore()
+    assert 4 == pool.stats().max_size
+
+
+def test_restoring_serves_who_waits(root: Root) -> None:
+    """
+    Who came while the pool was tight gets a member when it is no more.
+    """
+    pool = root.pool(max_size=2)
+    pool.tighten(0.5)
+    line = Line(pool)
+    with pool.acquire():
+        line.join_in("second")
+        pool.restore()
+        assert "second" == line.finish()[0][0]
+
+
+def test_restoring_fills_up_to_the_least(root: Root, clock: FakeClock) -> None:
+    """
+    An armed pool has its least number again.
+    """
+    pool = root.pool(max_size=4, min_size=2)
+    pool._arm()
+    clock.advance("1ms")
+    assert 2 == pool.tighten(0.25)
+    assert 0 == pool.stats().size
+    pool.restore()
+    clock.advance("1ms")
+    assert (2, 2, 0) == sizes(pool)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, "half", None, True])
+def test_a_share_is_a_share(root: Root, share: Any) -> None:
+    """
+    Anything else is refused.
+    """
+    with pytest.raises(ValueError, match="share of a pool"):
+        root.pool().tighten(share)
+
+
+def test_a_new_idle_time(root: Root, clock: FakeClock) -> None:
+    """
+    It holds for members that are idle already, without being asked.
+    """
+    pool = root.pool(idle_timeout="1m")
+    pool._arm()
+    idle_members(pool, 2)
+    pool.resize(10, idle_timeout="5s")
+    clock.advance("5s")
+    assert 0 == pool.stats().size
+    pool.resize(10, idle_timeout=None)
+    idle_members(pool, 2)
+    clock.advance("1h")
+    assert 2 == pool.stats().size
+
+
+def test_a_function_made_twice_is_the_same(root: Root) -> None:
+    """
+    Lambdas over the same values, bound methods, partials; not over other values.
+    """
+
+    def specs(value: object) -> list[object]:
+        options: list[Any] = [
+            lambda: value,
+            partial(Connection.check, value),
+            root.pool,
+            Connection,
+        ]
+        return [Pool(root, "x", one).spec for one in options]
+
+    shared = object()
+    assert specs(shared) == specs(shared)
+    different = zip(specs(shared), specs(object()), strict=True)
+    assert [False, False, True, True] == [one == other for one, other in different]

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memguard._kinds.closers import running_loop
+from memguard._kinds.standin import Ticket, stand_in
 from memguard._latch import Latch
 from memguard.errors import WouldBlockLoop
 
@@ -86,19 +87,19 @@ class Lease(Generic[T]):
     One member for the length of one `with` or `async with` block. Used once.
     """
 
-    __slots__ = ("_member", "_pool", "_taken")
+    __slots__ = ("_member", "_pool", "_taken", "_turn")
 
     def __init__(self, pool: Pool[T]) -> None:
         self._pool = pool
         self._member: Member[T] | None = None
         self._taken = False
+        self._turn = 0
 
     def __enter__(self) -> T:
         self._once()
         if self._pool.is_async:
             raise _needs_async(self._pool.label)
-        self._member = drive(self._pool.take_steps(), self._pool.label)
-        return self._member.value
+        return self._lend(drive(self._pool.take_steps(), self._pool.label))
 
     def __exit__(
         self,
@@ -108,12 +109,11 @@ class Lease(Generic[T]):
     ) -> None:
         member, self._member = self._member, None
         if member is not None:
-            drive(self._pool.give_back_steps(member), self._pool.label)
+            drive(self._pool.give_back_steps(member, self._turn), self._pool.label)
 
     async def __aenter__(self) -> T:
         self._once()
-        self._member = await adrive(self._pool.take_steps())
-        return self._member.value
+        return self._lend(await adrive(self._pool.take_steps()))
 
     async def __aexit__(
         self,
@@ -123,7 +123,31 @@ class Lease(Generic[T]):
     ) -> None:
         member, self._member = self._member, None
         if member is not None:
-            await adrive(self._pool.give_back_steps(member))
+            await adrive(self._pool.give_back_steps(member, self._turn))
+
+    @property
+    def value(self) -> T:
+        """
+        The member itself, in strict mode too; for functions in C that refuse a
+        stand-in. Raises RuntimeError outside the block.
+        """
+        member = self._member
+        if member is None or member.turn != self._turn:
+            msg = (
+                f"this lease of pool {self._pool.label!r} has no member; enter it with"
+                " `with`, and do not give the member back before the block ends"
+            )
+            raise RuntimeError(msg)
+        return member.value
+
+    def _lend(self, member: Member[T]) -> T:
+        self._member = member
+        self._turn = member.turn
+        if not self._pool.is_strict:
+            return member.value
+        pool = self._pool
+        member.ticket = Ticket(member.value, pool.label, pool.registry)
+        return stand_in(member.ticket)  # type: ignore[no-any-return]
 
     def _once(self) -> None:
         if self._taken:

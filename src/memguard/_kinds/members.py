@@ -57,9 +57,11 @@ class PoolStats:
 class Member(Generic[T]):
     """
     One thing of a pool. `loop` is the event loop it can be used on, weakly; None: any.
+
+    `turn` counts how often it came back: a lease of an earlier turn has it no more.
     """
 
-    __slots__ = ("era", "loop", "returning", "since", "value")
+    __slots__ = ("era", "loop", "returning", "since", "ticket", "turn", "value")
 
     def __init__(self, value: T, era: int, loop: ref[Any] | None) -> None:
         self.value = value
@@ -67,6 +69,9 @@ class Member(Generic[T]):
         self.loop = loop
         self.since = 0.0  # idle since, monotonic
         self.returning = False
+        self.turn = 0
+        # Of the stand-in that was lent in its place, in strict mode.
+        self.ticket: Any = None
 
 
 class Members(Generic[T]):
@@ -155,14 +160,17 @@ class Members(Generic[T]):
 
     # -- coming back -------------------------------------------------------------------
 
-    def begins_return(self, member: Member[T]) -> bool:
+    def begins_return(self, member: Member[T], turn: int) -> bool:
         """
         True for the one caller who may give *member* back; others are counted.
+
+        Who had it in an earlier *turn* may not: it is somebody else's by now.
         """
-        if member not in self.used or member.returning:
+        if member not in self.used or member.returning or member.turn != turn:
             self.counts["foreign_releases"] += 1
             return False
         member.returning = True
+        member.turn += 1
         return True
 
     def take_back(self, member: Member[T], now: float) -> bool:

@@ -9,7 +9,10 @@ back, belong side by side.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
+from math import ceil
+from types import EllipsisType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 from weakref import ref
 
@@ -20,6 +23,8 @@ from memguard._kinds.container import Container
 from memguard._kinds.disposal import Disposal, Pending
 from memguard._kinds.lease import Call, Lease, Wait, Waiter, adrive, drive
 from memguard._kinds.members import ENDED, MAKE, Member, Members, PoolStats
+from memguard._kinds.sameness import sameness
+from memguard._kinds.standin import bare
 from memguard._latch import Latch
 from memguard._phases import DRAINING, Phase
 from memguard._registry import Registry
@@ -50,18 +55,25 @@ class Pool(Container, Generic[T]):
     to *min_size*; so many are made when the guard starts. Without *dispose* a member is
     closed as its type is. All four may be asynchronous for `async with`.
 
+    The same name is the same pool: `pool("db", connect)` wherever it is needed, in a
+    function too. A forked child begins with none of its parent's members. In strict
+    mode and under `python -X dev` a stand-in is lent, which raises UseAfterRelease
+    when it is used after its block; else the member itself is.
+
     A failing reset, check or dispose is a background failure; what the factory raises
     reaches the caller. A member that was made on an event loop is only lent on that
     loop. Inside a running loop `with` never waits: it raises WouldBlockLoop.
     """
 
     __slots__ = (
+        "_bounds",
         "_check",
         "_disposal",
         "_drained",
         "_factory",
         "_members",
         "_reset",
+        "_share",
         "acquire_timeout",
         "idle_timeout",
         "is_async",
@@ -109,16 +121,18 @@ class Pool(Container, Generic[T]):
         self._disposal = Disposal(dispose, self._record)
         self.idle_timeout = lifetime(idle_timeout, "idle_timeout")
         self.acquire_timeout = parse_duration(acquire_timeout, what="acquire_timeout")
-        self._members: Members[T] = Members(*_sizes(min_size, max_size))
+        self._bounds = _sizes(min_size, max_size)
+        self._share = 1.0
+        self._members: Members[T] = Members(*self._bounds)
         self._drained = Latch()
         # Where members of asynchronous functions live: the last loop that made one.
         self.loop: ref[Any] | None = None
         #: What has to be the same where the same name is asked for again.
         self.spec: dict[str, object] = {
-            "factory": factory,
-            "reset": reset,
-            "check": check,
-            "dispose": dispose,
+            "factory": sameness(factory),
+            "reset": sameness(reset),
+            "check": sameness(check),
+            "dispose": sameness(dispose),
             "min_size": min_size,
             "max_size": max_size,
             "idle_timeout": self.idle_timeout,
@@ -141,32 +155,88 @@ class Pool(Container, Generic[T]):
         Give *member* back before its block ends. False, and counted, if it is not lent.
         """
         found = self._lent(member)
-        return found is not None and drive(self.give_back_steps(found), self.label)
+        return found is not None and drive(
+            self.give_back_steps(found, found.turn), self.label
+        )
 
     async def arelease(self, member: T) -> bool:
         """
         As `release`, for asynchronous functions.
         """
         found = self._lent(member)
-        return found is not None and await adrive(self.give_back_steps(found))
+        return found is not None and await adrive(
+            self.give_back_steps(found, found.turn)
+        )
 
-    def resize(self, max_size: int, *, min_size: int | None = None) -> None:
+    def resize(
+        self,
+        max_size: int,
+        *,
+        min_size: int | None = None,
+        idle_timeout: Duration | EllipsisType | None = ...,
+    ) -> None:
         """
-        Change the bounds; idle members beyond are ended, lent ones on their return.
+        Change the bounds, and the idle time if it is given.
+
+        Idle members beyond *max_size* are ended now, lent ones on their return.
+        Tightened, the pool stays so, by the same share of the new bounds.
         """
-        low = self._members.min_size if min_size is None else min_size
-        low, high = _sizes(low, max_size)
+        low = self._bounds[0] if min_size is None else min_size
+        bounds = _sizes(low, max_size)
+        idle = (
+            self.idle_timeout
+            if isinstance(idle_timeout, EllipsisType)
+            else lifetime(idle_timeout, "idle_timeout")
+        )
+        self._bounds = bounds
+        self.idle_timeout = idle
+        self._bound()
+        self._end_idle(float("inf"), self._members.max_size)
+
+    def tighten(self, share: float) -> int:
+        """
+        Do with *share* of the bounds until `restore`: for the time of a shortage.
+
+        At least one member stays allowed. Idle members are ended now, as far as the
+        share of `min_size` allows; lent ones on their return when there are too many.
+        Returns how many were ended now. Again with another share, it is that one.
+        """
+        if type(share) not in (int, float) or not 0 <= share <= 1:
+            msg = f"the share of a pool must be a number from 0 to 1, not {share!r}"
+            raise ValueError(msg)
+        self._share = float(share)
+        self._bound()
+        return self._end_idle(float("inf"), self._members.min_size)
+
+    def restore(self) -> None:
+        """
+        Back to the whole bounds; who waits is served as far as there is room now.
+        """
+        self._share = 1.0
+        self._bound()
+
+    def _bound(self) -> None:
+        """
+        Apply the bounds and the share; makes what is then too few, if armed.
+        """
+        if self.registry.detached:
+            raise ScopeClosed(self._ended_text())
         if self._is_inside():
-            self._put_off(lambda: self.resize(high, min_size=low))
+            self._put_off(self._bound)
             return
 
-        def step() -> None:
-            members = self._members
-            members.min_size, members.max_size = low, high
+        def step() -> bool:
+            members, share = self._members, self._share
+            low, high = self._bounds
+            members.min_size = int(low * share)
+            members.max_size = max(1, members.min_size, ceil(high * share))
             members.pass_place()
+            # Members that were to stay may not be any more, or sooner.
+            self._watch_oldest()
+            return self._armed and members.size < members.min_size
 
-        self._locked(step)
-        self._end_idle(float("inf"), high)
+        if self._locked(step):
+            self.registry.scheduler.submit(self._fill)
 
     def stats(self) -> PoolStats:
         """
@@ -176,7 +246,15 @@ class Pool(Container, Generic[T]):
             return self._members.stats()
         return self._locked(self._members.stats)
 
-    def _lent(self, value: T) -> Member[T] | None:
+    @property
+    def is_strict(self) -> bool:
+        """
+        True where stand-ins are lent: in strict mode and in Python's development mode.
+        """
+        return self.registry.failures.strict or sys.flags.dev_mode
+
+    def _lent(self, lent: T) -> Member[T] | None:
+        value = bare(lent)
         for member in list(self._members.used):
             if member.value is value and not member.returning:
                 return member
@@ -285,17 +363,20 @@ class Pool(Container, Generic[T]):
 
     # -- coming back -------------------------------------------------------------------
 
-    def give_back_steps(self, member: Member[T]) -> Steps[bool]:
+    def give_back_steps(self, member: Member[T], turn: int) -> Steps[bool]:
         """
         What has to happen when a lease ends; False if its member was given back before.
         """
         if self._is_inside():
-            self._put_off(lambda: drive(self.give_back_steps(member), self.label))
+            self._put_off(lambda: drive(self.give_back_steps(member, turn), self.label))
             return True
         if self.registry.detached or member.era < 0:
             return False  # lent before a fork: it belongs to the parent
-        if not self._locked(self._members.begins_return, member):
+        if not self._locked(self._members.begins_return, member, turn):
             return False
+        ticket, member.ticket = member.ticket, None
+        if ticket is not None:
+            ticket.end()
         if self._reset is not None:
             try:
                 yield Call(self._reset, member.value)
@@ -431,10 +512,12 @@ class Pool(Container, Generic[T]):
         self._let_stale_go()
         self._locked(self._watch_oldest)
 
-    def _end_idle(self, since: float, keep: int) -> None:
-        idle = self._members.idle
-        if idle and not self.registry.detached:
-            self._end_elsewhere(self._locked(self._members.take_idle, since, keep))
+    def _end_idle(self, since: float, keep: int) -> int:
+        if not self._members.idle or self.registry.detached or self._is_inside():
+            return 0
+        ended = self._locked(self._members.take_idle, since, keep)
+        self._end_elsewhere(ended)
+        return len(ended)
 
     # -- ending ------------------------------------------------------------------------
 
