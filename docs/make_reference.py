@@ -28,6 +28,7 @@ CLASSES: dict[str, tuple[str, str]] = {
     "Guard": (
         "memguard:Guard",
         """start shutdown ashutdown stopped uninstall is_running sessions pool
+        limiter
         on_shutdown subscribe memory level health snapshot audit""",
     ),
     "Scope": (
@@ -69,6 +70,7 @@ CLASSES: dict[str, tuple[str, str]] = {
         "memguard:Pool",
         "acquire release arelease resize tighten restore stats",
     ),
+    "Limiter": ("memguard:Limiter", "map resize tighten restore info"),
     "Settings": ("memguard:Settings", "load replace describe origins warnings same_as"),
     "ManagedResource": (
         "memguard:ManagedResource",
@@ -88,6 +90,7 @@ RECORDS: dict[str, str] = {
     "memguard._kinds.series": "SeriesStats SeriesInfo",
     "memguard._sessions.info": "SessionInfo SessionsStats ExpiredSession",
     "memguard._kinds.pool": "PoolStats",
+    "memguard._kinds.line": "LimiterInfo",
 }
 EVENTS = (
     "Collected BackgroundFailure ListenerCeiling Dropped ShutdownStarted"

@@ -552,6 +552,7 @@ def test_each_requirement_of_this_version_has_a_row() -> None:
         "C7",
         "D2",
         "D4",
+        "D6",
         "E4",
         "E8",
     ]

@@ -4,7 +4,7 @@ The public interface as a type checker sees it. Checked by mypy, never executed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from typing_extensions import assert_type
 
@@ -130,3 +130,28 @@ def hooks_are_given_back(guard: Guard) -> None:
 
     hook: Callable[[int], int] = last
     assert_type(hook(1), int)
+
+
+async def maps_are_plain_or_asynchronous(
+    source: AsyncIterator[str], lines: list[str]
+) -> None:
+    """
+    As the function and the source are.
+    """
+
+    async def measure(line: str) -> int:
+        return len(line)
+
+    limiter = memguard.limiter("lines", max_in_flight=3, max_bytes="1MiB")
+    for plain in limiter.map(len, lines, bytes=len):
+        assert_type(plain, int)
+    async for awaited_ in limiter.map(measure, lines, timeout="5s"):
+        assert_type(awaited_, int)
+    async for threaded in limiter.map(len, source):
+        assert_type(threaded, int)
+    async for both in limiter.map(measure, source):
+        assert_type(both, int)
+    with limiter("1MiB"):
+        limiter.tighten(0.5)
+    async with limiter(1024, timeout=1):
+        limiter.resize(3)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memguard._health import Level
     from memguard._kinds.cache import Cache
     from memguard._kinds.emitter import Emitter, Listener
+    from memguard._kinds.limiter import Limiter
     from memguard._kinds.pool import Pool
     from memguard._kinds.ring import Ring
     from memguard._kinds.series import Series
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     emitter = _typed.emitter
     enter = _typed.enter
     health = _typed.health
+    limiter = _typed.limiter
     listen = _typed.listen
     on_shutdown = _typed.on_shutdown
     pool = _typed.pool
@@ -65,6 +67,7 @@ __all__ = (
     "Emitter",
     "Guard",
     "Level",
+    "Limiter",
     "Listener",
     "ManagedResource",
     "Phase",
@@ -89,6 +92,7 @@ __all__ = (
     "enter",
     "health",
     "install",
+    "limiter",
     "listen",
     "on_shutdown",
     "pool",
@@ -114,6 +118,7 @@ _PLACES: Final = {
     "Emitter": "_kinds.emitter",
     "Guard": "_guard",
     "Level": "_health",
+    "Limiter": "_kinds.limiter",
     "Listener": "_kinds.emitter",
     "ManagedResource": "typing",
     "Phase": "_phases",

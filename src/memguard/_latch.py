@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 __all__ = ("Latch",)
 
@@ -52,20 +53,32 @@ class Latch:
         if self._event.is_set():
             return True
         loop = asyncio.get_running_loop()
-        opened = asyncio.Event()
+        # A bare future and not `wait_for`, which up to 3.11 swallows a cancellation
+        # that comes together with the opening.
+        opened: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(opened.set)
+            try:
+                loop.call_soon_threadsafe(_finish, opened)
+            except RuntimeError:
+                return  # the loop was closed: nobody waits on it any more
 
         self._wakers.append(wake)
         if self._event.is_set():
             wake()
+        timer = None
+        if timeout is not None:
+            timer = loop.call_later(max(0.0, timeout), _finish, opened)
         try:
-            await asyncio.wait_for(opened.wait(), timeout)
-        except asyncio.TimeoutError:
-            return False
+            await opened
         finally:
+            if timer is not None:
+                timer.cancel()
             if wake in self._wakers:
                 self._wakers.remove(wake)
-        return True
+        return self._event.is_set()
+
+
+def _finish(opened: Any) -> None:
+    if not opened.done():
+        opened.set_result(None)

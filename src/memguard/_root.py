@@ -15,6 +15,7 @@ from memguard._snapshot import GuardSnapshot, snapshot_of
 
 if TYPE_CHECKING:
     from memguard._events import Hook
+    from memguard._kinds.limiter import Limiter
     from memguard._kinds.pool import Pool
     from memguard._lifecycle.control import Control
     from memguard._sessions import Sessions
@@ -110,6 +111,29 @@ class Root(Scope):
                 min_size=min_size,
                 max_size=max_size,
                 idle_timeout=idle_timeout,
+                acquire_timeout=acquire_timeout,
+            )
+        )
+
+    def limiter(
+        self,
+        name: str,
+        *,
+        max_in_flight: int = 5,
+        max_bytes: Size | None = None,
+        acquire_timeout: Duration = "30s",
+    ) -> Limiter:
+        """
+        The limiter of that name, made on first call.
+        """
+        from memguard._kinds.limiter import Limiter
+
+        return self._get_or_create(
+            Limiter(
+                self,
+                name,
+                max_in_flight=max_in_flight,
+                max_bytes=max_bytes,
                 acquire_timeout=acquire_timeout,
             )
         )

@@ -51,7 +51,8 @@ class Workers:
         self._pid = os.getpid()
         self._closed = False
         # Numbers of threads that may be started; fresh ones come from the counter.
-        self._slots = deque(range(1, (limit or 0) + 1))
+        self._highest = limit or 0
+        self._slots = deque(range(1, self._highest + 1))
         self._next_slot = None if limit is not None else count(1).__next__
         self._idle: dict[SimpleQueue[_Fn | None], None] = {}
         self._backlog: deque[_Fn] = deque()
@@ -87,6 +88,25 @@ class Workers:
             started += 1
         return started
 
+    def allow(self, more: int) -> None:
+        """
+        Raise the limit by so many threads.
+        """
+        first = self._highest + 1
+        self._highest += more
+        self._slots.extend(range(first, first + more))
+
+    def end(self) -> list[_Fn]:
+        """
+        As `close`, without waiting and without a lock, so also in a destructor.
+        """
+        if os.getpid() != self._pid:
+            return []
+        self._closed = True
+        while self._pass_on(None):
+            pass
+        return self._take_backlog()
+
     def close(self, timeout: float) -> list[_Fn]:
         """
         End all threads, waiting at most *timeout* seconds for the jobs in hand.
@@ -102,10 +122,15 @@ class Workers:
         for thread in list(self._threads):
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(max(0.0, end - SystemClock.monotonic()))
+        return self._take_backlog()
+
+    def _take_backlog(self) -> list[_Fn]:
         left: list[_Fn] = []
-        while self._backlog:
-            left.append(self._backlog.popleft())
-        return left
+        while True:
+            try:
+                left.append(self._backlog.popleft())
+            except IndexError:  # a thread may have taken the last one
+                return left
 
     @property
     def waiting(self) -> int:

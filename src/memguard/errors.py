@@ -13,6 +13,7 @@ __all__ = (
     "BackgroundFailures",
     "GuardConflict",
     "LimitReached",
+    "LimiterFull",
     "MemguardError",
     "MemguardResourceWarning",
     "MemguardWarning",
@@ -99,6 +100,12 @@ class WouldBlockLoop(MemguardError, RuntimeError):
 class LimitReached(MemguardError, RuntimeError):
     """
     Raised by a container made with `on_limit="raise"` instead of evicting.
+    """
+
+
+class LimiterFull(MemguardError, TimeoutError):
+    """
+    Raised when there was no room in a limiter before the timeout.
     """
 
 

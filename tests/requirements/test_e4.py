@@ -1,12 +1,15 @@
 """
-Pools are tightened while they work: 3 members, 1 idle, 5 s.
+Pools are tightened while they work: 3 members, 1 idle, 5 s. Limiters as well.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import memguard
+from memguard.errors import LimiterFull
 from memguard.testing import FakeClock
 
 
@@ -66,3 +69,24 @@ def test_under_pressure() -> None:
         pool.restore()
         leases[0].__exit__(None, None, None)
         assert (4, 10) == (pool.stats().min_size, pool.stats().max_size)
+
+
+def test_limiters_too() -> None:
+    """
+    Who is inside stays, and until enough have left nobody else goes in.
+    """
+    guard = memguard.Guard(clock=FakeClock())
+    work = guard.limiter("work", max_in_flight=5)
+    turns = [work() for _ in range(5)]
+    for turn in turns:
+        turn.__enter__()
+    work.resize(4)
+    work.tighten(0.25)
+    for turn in turns:
+        with pytest.raises(LimiterFull), work(timeout=0):
+            pass
+        turn.__exit__(None, None, None)
+    with work(timeout=0):
+        assert 1 == work.info().max_in_flight
+    work.restore()
+    assert 4 == work.info().max_in_flight
