@@ -2,6 +2,7 @@
 Runs every benchmark and writes `benchmarks/RESULTS.md`: `make bench`.
 
 Each program prints its figures and exits 1 where a bar is missed; so does this one.
+With names of programs as arguments only these run, and nothing is written.
 """
 
 from __future__ import annotations
@@ -21,8 +22,31 @@ QUESTIONS = {
     "What does a request cost?": "cost_middleware.py",
     "How fast do 10,000 resources close?": "close_many.py",
     "How many requests a second?": "requests_per_second.py",
+    "How fast are caches and cached functions?": "cache_speed.py",
+    "How do caches do under threads?": "cache_threads.py",
+    "What does an entry weigh, and how long does a put take at most?": (
+        "cache_memory.py"
+    ),
 }
-PEERS = ("flask", "starlette", "gunicorn", "uvicorn", "opentelemetry-api")
+# These differ between versions of Python: they run on the second one too, where its
+# environment has been made.
+ON_BOTH = {"cache_speed.py", "cache_threads.py", "cache_memory.py"}
+SECOND = HERE.parent / ".venvs" / "3.13" / "bin" / "python"
+PEERS = (
+    "flask",
+    "starlette",
+    "gunicorn",
+    "uvicorn",
+    "opentelemetry-api",
+    "cachetools",
+    "cachebox",
+    "theine",
+    "moka-py",
+    "lru-dict",
+    "async-lru",
+)
+# Lines of a program's output that stand as they are; any other becomes a list's item.
+MARKDOWN = ("|", "!", "#", "*")
 
 
 def machine() -> str:
@@ -33,7 +57,69 @@ def machine() -> str:
     )
 
 
-def main() -> int:
+def pythons(program: str) -> dict[str, str]:
+    """
+    The interpreters a program runs on, by version.
+    """
+    own = {platform.python_version(): sys.executable}
+    if program not in ON_BOTH or not SECOND.exists():
+        return own
+    asked = subprocess.run(
+        [SECOND, "-c", "import platform; print(platform.python_version())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return own | {asked.stdout.strip(): str(SECOND)}
+
+
+def run(interpreter: str, program: str) -> tuple[str, bool]:
+    """
+    What a program printed, and whether every bar was reached.
+    """
+    done = subprocess.run(
+        [interpreter, str(HERE / program)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sys.stdout.write(f"{done.stdout}{done.stderr}\n")
+    sys.stdout.flush()
+    return done.stdout, not done.returncode
+
+
+def as_markdown(output: str) -> list[str]:
+    """
+    The output with a list's mark before each line that is not markdown by itself.
+    """
+    lines: list[str] = []
+    for line in output.splitlines():
+        shown = line if not line or line.startswith(MARKDOWN) else f"* {line}"
+        if shown or (lines and lines[-1]):
+            lines.append(shown)
+    return lines
+
+
+def section(question: str, program: str) -> tuple[list[str], list[str]]:
+    """
+    The lines of one question, and where a bar was missed.
+    """
+    lines = [f"## {question}", "", f"`python benchmarks/{program}`", ""]
+    missed = []
+    interpreters = pythons(program)
+    for number, interpreter in interpreters.items():
+        print(f"{question} (Python {number})")
+        output, reached = run(interpreter, program)
+        if not reached:
+            missed.append(f"{program} on {number}")
+            lines += ["**A bar is missed.**", ""]
+        if len(interpreters) > 1:
+            lines += [f"### CPython {number}", ""]
+        lines += [*as_markdown(output), ""]
+    return lines, missed
+
+
+def main(programs: list[str]) -> int:
     today = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
     peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
     lines = [
@@ -44,29 +130,18 @@ def main() -> int:
     ]
     missed = []
     for question, program in QUESTIONS.items():
-        run = subprocess.run(
-            [sys.executable, str(HERE / program)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        sys.stdout.write(f"{question}\n{run.stdout}{run.stderr}\n")
-        if run.returncode:
-            missed.append(program)
-        lines += [
-            f"## {question}",
-            "",
-            f"`python benchmarks/{program}`"
-            + (" **(a bar is missed)**" if run.returncode else ""),
-            "",
-            *(f"* {line}" for line in run.stdout.splitlines()),
-            "",
-        ]
-    (HERE / "RESULTS.md").write_text("\n".join(lines))
+        if programs and program not in programs:
+            continue
+        more, short = section(question, program)
+        lines += more
+        missed += short
+    if not programs:
+        text = "\n".join(lines).replace("\n\n\n", "\n\n")
+        (HERE / "RESULTS.md").write_text(text)
     if missed:
         print("missed a bar:", ", ".join(missed))
     return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
