@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from itertools import chain, islice
 from math import gcd
+from sys import getrefcount
 from typing import Any, Final
 
 from memguard._sizing.plans import (
@@ -19,27 +20,38 @@ from memguard._sizing.plans import (
     BAG,
     BUFFER,
     DICT,
+    FUNCTION,
+    LOCAL,
     NOTHING,
     OBJECT,
+    OPEN,
     SEQUENCE,
     SUBDICT,
     VIEW,
     Plan,
     basic_size,
+    dict_offset,
     flags,
 )
 
-__all__ = ("content", "count_of", "holds_pairs", "own_bytes", "sample")
+__all__ = ("HEAD", "INT", "content", "count_of", "holds_pairs", "own_bytes", "sample")
 
 # From CPython 3.11 on attribute values lie in a block of their own beside the object,
 # from 3.13 on behind it. Not every getsizeof counts it.
 _VALUES_APART: Final = sys.version_info >= (3, 11)
 _VALUES_BEHIND: Final = sys.version_info >= (3, 13)
+_WITH_ATTRIBUTES: Final = (OBJECT, OPEN, SUBDICT)
 _VALUES_HEAD: Final = 3 if _VALUES_BEHIND else 2  # pointers before the first value
 _MANAGED_DICT: Final = 1 << 4  # Py_TPFLAGS_MANAGED_DICT
 _POINTER: Final = basic_size(type("_", (), {"__slots__": ("a",)})) - basic_size(object)
-# The caller's variable, the argument of getrefcount, and the view itself.
-_SOLE_HOLDER: Final = 3
+# The variable, the entry in `views`, the argument of getrefcount.
+_HOLDERS_BUT_VIEWS: Final = 3
+# The thing's holder, the list it is in, the variable of the loop, the argument.
+_SOLE_IN_LIST: Final = 4
+#: What the garbage collector puts before a list, tuple or dict.
+HEAD: Final = sys.getsizeof([]) - [].__sizeof__()
+#: The interpreter asks for a whole struct, of which getsizeof leaves out the padding.
+INT: Final = -(-(1000).__sizeof__() // 8) * 8
 # Subclasses of dict up to this size are read with their attributes.
 _SMALL_DICT: Final = 10_000
 
@@ -48,27 +60,38 @@ def own_bytes(obj: Any, plan: Plan) -> int:
     """
     What *obj* itself takes, with its buffer if that is its own; never raises.
     """
+    if plan is DICT or (plan is SEQUENCE and type(obj) is list):
+        # A fraction of the cost of getsizeof.
+        return obj.__sizeof__() + HEAD  # type: ignore[no-any-return]
     if plan is NOTHING:
         return 0
     try:
-        size = sys.getsizeof(obj)
+        size = object.__sizeof__(obj) if plan is OPEN else sys.getsizeof(obj)
     except Exception:
         # A declared __sizeof__ that fails, or that of a half-made object.
         size = int(basic_size(type(obj)))
     if plan is BUFFER:
         return max(size, int(basic_size(type(obj))) + _nbytes(obj))
-    if _VALUES_APART and (plan is OBJECT or plan is SUBDICT):
+    if _VALUES_APART and plan in _WITH_ATTRIBUTES:
         size += _values_apart(obj)
     return size
 
 
 def _nbytes(obj: Any) -> int:
     try:
-        told = obj.nbytes
+        told = obj.nbytes if hasattr(type(obj), "nbytes") else _stored(obj)
     except Exception:
         # As for __sizeof__: then only the object itself is counted.
         return 0
     return max(0, int.__int__(told)) if issubclass(type(told), int) else 0
+
+
+def _stored(tensor: Any) -> Any:
+    """
+    Bytes of the storage of something like a tensor.
+    """
+    told = tensor.untyped_storage().nbytes
+    return told() if callable(told) else told
 
 
 def _values_apart(obj: Any) -> int:
@@ -92,15 +115,19 @@ def _values_apart(obj: Any) -> int:
     return int(_POINTER * (values + _VALUES_HEAD))
 
 
-def content(obj: Any, plan: Plan) -> Iterable[Any]:
+def content(
+    obj: Any, plan: Plan, views: dict[int, list[Any]] | None = None
+) -> Iterable[Any]:
     """
     Everything *obj* holds; a list, or an iterable that C code reads in one go.
+
+    *views* is where a walk that meets several views of one buffer remembers them.
     """
     if plan is SEQUENCE or plan is BAG:
         return obj  # type: ignore[no-any-return]
     if plan is DICT:
         return chain(obj, obj.values())
-    if plan is OBJECT:
+    if plan is OBJECT or plan is OPEN:
         return gc.get_referents(obj)
     if plan is SUBDICT:
         if dict.__len__(obj) > _SMALL_DICT:
@@ -108,15 +135,28 @@ def content(obj: Any, plan: Plan) -> Iterable[Any]:
         # Its attributes as well; text keys are not among the referents on 3.11+.
         return chain(dict.keys(obj), gc.get_referents(obj))
     if plan is VIEW or plan is ARRAY:
-        return _behind(obj, plan)
+        behind = _behind(obj, plan, {} if views is None else views)
+        if plan is ARRAY and dict_offset(type(obj)):
+            return chain(behind, gc.get_referents(obj))  # a subclass: its attributes
+        return behind
+    if plan is FUNCTION:
+        closed = obj.__closure__ or ()
+        return _held_only_here([*closed, obj.__defaults__, obj.__kwdefaults__])
+    if plan is LOCAL:
+        return _held_only_here(gc.get_referents(obj))
     if plan is BUFFER and not _nbytes(obj):
         return gc.get_referents(obj)  # it is called nbytes, but tells nothing
     return ()
 
 
-def _behind(view: Any, plan: Plan) -> Iterable[Any]:
+def _held_only_here(things: list[Any]) -> list[Any]:
+    return [one for one in things if getrefcount(one) <= _SOLE_IN_LIST]
+
+
+def _behind(view: Any, plan: Plan, views: dict[int, list[Any]]) -> Iterable[Any]:
     """
-    The buffer behind a view if nobody else holds it; the objects of an object array.
+    The buffer behind a view if only views that were met hold it; the objects of an
+    object array.
     """
     try:
         if plan is ARRAY and view.dtype.hasobject:
@@ -125,9 +165,11 @@ def _behind(view: Any, plan: Plan) -> Iterable[Any]:
     except Exception:
         # A released memoryview, or a subclass in the middle of its making.
         return ()
-    if owner is not None and sys.getrefcount(owner) <= _SOLE_HOLDER:
-        return (owner,)
-    return ()
+    if owner is None:
+        return ()
+    met = views.setdefault(id(owner), [owner, 0])
+    met[1] += 1
+    return (owner,) if getrefcount(owner) <= met[1] + _HOLDERS_BUT_VIEWS else ()
 
 
 def count_of(obj: Any, plan: Plan) -> int:

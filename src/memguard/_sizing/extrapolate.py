@@ -10,9 +10,10 @@ a million times.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final
 
-from memguard._sizing.anatomy import holds_pairs, own_bytes, sample
+from memguard._sizing.anatomy import INT, holds_pairs, own_bytes, sample
 from memguard._sizing.plans import NOTHING, Plan, plan_of
 
 __all__ = ("extrapolated",)
@@ -60,7 +61,8 @@ class _Sample:
     The objects visited so far, with the way to each.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, known: Container[int]) -> None:
+        self.known = known
         # A deep structure of small parts overspends, because each part is read whole;
         # at twice the budget it is cut off, without guessing what may be below.
         self.bound = 2 * budget
@@ -90,9 +92,12 @@ class _Sample:
                 self.shared.add(known)
             return
         plan = plan_of(type(obj))
-        if plan is NOTHING:
+        if plan is NOTHING or (id(obj) in self.known and parent >= 0):
             return
-        node = self.add(own_bytes(obj, plan), parent, member)
+        size = own_bytes(obj, plan)
+        if type(obj) is int and size < INT:
+            size = INT
+        node = self.add(size, parent, member)
         self.index[id(obj)] = node
         self.open(obj, plan, node, end)
 
@@ -152,11 +157,13 @@ class _Sample:
         return round(total)
 
 
-def extrapolated(root: object, budget: int) -> int:
+def extrapolated(root: object, budget: int, known: Container[int] = ()) -> int:
     """
     An estimate of the deep size of *root* from about *budget* of its objects.
+
+    What is *known* by its identity is left out.
     """
-    sampled = _Sample(budget)
+    sampled = _Sample(budget, known)
     sampled.visit(root, -1, -1, budget)
     sampled.run()
     return sampled.total()

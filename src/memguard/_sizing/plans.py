@@ -12,6 +12,7 @@ import types
 import weakref
 from collections import OrderedDict, defaultdict, deque
 from enum import EnumMeta
+from io import BytesIO
 from typing import Final
 
 __all__ = (
@@ -22,13 +23,17 @@ __all__ = (
     "DECLARED",
     "DICT",
     "FLAT",
+    "FUNCTION",
+    "LOCAL",
     "NOTHING",
     "OBJECT",
+    "OPEN",
     "SEQUENCE",
     "SUBDICT",
     "VIEW",
     "Plan",
     "basic_size",
+    "dict_offset",
     "flags",
     "plan_of",
 )
@@ -57,8 +62,11 @@ SUBDICT: Final = Plan("subdict")  # a subclass of dict
 VIEW: Final = Plan("view")  # memoryview: the buffer may be somebody else's
 ARRAY: Final = Plan("array")  # numpy.ndarray: the same
 BUFFER: Final = Plan("buffer")  # its class declares nbytes
+FUNCTION: Final = Plan("function")  # what it closes over, if nobody else holds that
+LOCAL: Final = Plan("local")  # what it refers to, if nobody else does
 DECLARED: Final = Plan("declared")  # its class declares __sizeof__ in Python
 OBJECT: Final = Plan("object")
+OPEN: Final = Plan("open")  # an object whose own word on its size is not asked for
 
 _MRO: Final = type.__dict__["__mro__"].__get__
 _NAMESPACE: Final = type.__dict__["__dict__"].__get__
@@ -66,7 +74,7 @@ _MODULE: Final = type.__dict__["__module__"].__get__
 _QUALNAME: Final = type.__dict__["__qualname__"].__get__
 flags: Final = type.__dict__["__flags__"].__get__
 basic_size: Final = type.__dict__["__basicsize__"].__get__
-_DICT_OFFSET: Final = type.__dict__["__dictoffset__"].__get__
+dict_offset: Final = type.__dict__["__dictoffset__"].__get__
 
 _PLANS: Final[dict[type, Plan]] = {
     **dict.fromkeys(
@@ -82,15 +90,10 @@ _PLANS: Final[dict[type, Plan]] = {
             type(None),
             type(...),
             type(NotImplemented),
-            # Code and what runs it: shared, or of no use to anybody who counts data.
-            types.AsyncGeneratorType,
             types.BuiltinFunctionType,
             types.CodeType,
-            types.CoroutineType,
-            types.FrameType,
-            types.FunctionType,
-            types.GeneratorType,
-            types.TracebackType,
+            # Its getsizeof has the buffer, and on 3.12+ the garbage collector too.
+            BytesIO,
             # A weak reference does not hold what it refers to.
             weakref.ReferenceType,
             weakref.ProxyType,
@@ -98,6 +101,14 @@ _PLANS: Final[dict[type, Plan]] = {
         ),
         FLAT,
     ),
+    types.FunctionType: FUNCTION,
+    # Code that runs: the application hangs on it.
+    types.AsyncGeneratorType: LOCAL,
+    types.CellType: LOCAL,
+    types.CoroutineType: LOCAL,
+    types.FrameType: LOCAL,
+    types.GeneratorType: LOCAL,
+    types.TracebackType: LOCAL,
     types.ModuleType: NOTHING,
     type: NOTHING,
     list: SEQUENCE,
@@ -128,6 +139,8 @@ _SHARED: Final = {
     "threading.Thread",
 }
 _ARRAYS: Final = {"numpy.ndarray"}
+# What these declare is a slow walk of their own; the arrays they hold are found anyway.
+_TALKERS: Final = "pandas."
 
 
 def plan_of(kind: type) -> Plan:
@@ -174,10 +187,14 @@ def _declared(mro: tuple[type, ...]) -> Plan | None:
     The plan for a class that tells its size itself; the nearest declaration counts.
     """
     for base in mro:
+        if _full_name(base).startswith(_TALKERS):
+            return OPEN
         namespace = _NAMESPACE(base)
         if type(namespace.get("__sizeof__")) is types.FunctionType:
             return DECLARED
         if type(namespace.get("nbytes", _no_size)) is not types.FunctionType:
+            return BUFFER
+        if "untyped_storage" in namespace:
             return BUFFER
     return None
 
@@ -193,8 +210,7 @@ def _stays_flat(kind: type, base: type) -> bool:
     True for a subclass of a flat type that adds no attributes.
     """
     return bool(
-        _DICT_OFFSET(kind) == _DICT_OFFSET(base)
-        and basic_size(kind) == basic_size(base)
+        dict_offset(kind) == dict_offset(base) and basic_size(kind) == basic_size(base)
     )
 
 

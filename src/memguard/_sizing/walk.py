@@ -5,17 +5,55 @@ The deep size of an object, by a walk with a bound.
 from __future__ import annotations
 
 import gc
-from sys import getsizeof
+import sys
+from sys import getrefcount
+from types import NoneType
 from typing import Any, Final
 
-from memguard._sizing.anatomy import content, count_of, own_bytes
+from memguard._sizing.anatomy import HEAD, INT, content, count_of, own_bytes
 from memguard._sizing.extrapolate import extrapolated
-from memguard._sizing.plans import BUILT_IN, FLAT, NOTHING, Plan, plan_of
+from memguard._sizing.plans import (
+    BUILT_IN,
+    DICT,
+    FLAT,
+    NOTHING,
+    SEQUENCE,
+    Plan,
+    plan_of,
+)
 
-__all__ = ("NODES", "sizeof")
+__all__ = ("NODES", "Walk", "sizeof", "walked")
 
 #: Objects visited before a walk stops counting and starts to sample.
 NODES: Final = 10_000
+
+_SMALL_TEXT: Final = "x".__sizeof__()  # there is one of each in the whole process
+_FLOAT: Final = (0.0).__sizeof__()
+_DIGIT: Final = 1 << sys.int_info.bits_per_digit
+_SMALL_INTS: Final = range(-5, 257)  # these too
+# A text of up to so many characters that is used as a key is a name.
+_NAME: Final = 100
+# Its dict, the list of keys, the variable of the loop, the argument of getrefcount.
+_NAME_HOLDERS: Final = 4
+
+
+class Walk:
+    """
+    What a walk came across.
+    """
+
+    __slots__ = ("again", "complete", "seen", "total")
+
+    def __init__(
+        self, total: int, seen: dict[int, Any], again: list[Any], *, complete: bool
+    ) -> None:
+        self.total = total
+        #: Every object by its identity, but for names and singletons.
+        self.seen = seen
+        #: Objects met once more, as often as that was.
+        self.again = again
+        #: False if there were more objects than the limit; then the total is useless.
+        self.complete = complete
 
 
 def sizeof(obj: object, *, limit: int = NODES) -> int:
@@ -23,55 +61,111 @@ def sizeof(obj: object, *, limit: int = NODES) -> int:
     Bytes that *obj* holds, with all it refers to, each object once.
 
     Not followed, and 0 bytes: modules, classes, enum members, loggers, event loops,
-    threads, executors, time zones and memguard's own nodes. Functions, frames and
-    generators count for themselves alone. A buffer behind a memoryview or an array
-    counts where nobody else holds it. A class may declare its size: an `nbytes` is
+    threads, executors, time zones, memguard's own nodes, and what the interpreter has
+    one of, such as None and small numbers. Counted where nobody else holds it: the
+    buffer behind a memoryview or an array, what a function closes over and a generator
+    works on, and a short text as a key. A class may declare its size: an `nbytes` is
     added, a `__sizeof__` written in Python is taken as the whole. No other code of
     the measured objects runs, and what they raise is taken as 0.
 
-    Visits at most some *limit* objects (about 1 µs each). What holds more is sampled:
+    Visits at most some *limit* objects (about 0.3 µs each). What holds more is sampled:
     large containers are read in part and multiplied; what many of their items share
     counts once. Then the result is an estimate (a few per cent for containers of like
     items), and for long chains and deep trees of single objects a lower bound.
     """
-    exact = _counted(obj, limit)
-    return extrapolated(obj, limit) if exact is None else exact
+    plan = plan_of(type(obj))
+    if plan is FLAT:
+        return own_bytes(obj, plan)
+    walk = walked(obj, limit, {})
+    return walk.total if walk.complete else extrapolated(obj, limit)
 
 
-def _counted(root: object, limit: int) -> int | None:
+# One loop, because a call for each object would cost more than the object.
+def walked(  # noqa: C901, PLR0912
+    root: object, limit: int, seen: dict[int, Any]
+) -> Walk:
     """
-    The exact sum, or None if there are more than *limit* objects.
+    Walk from *root*, except into what is in *seen*, which is added to.
     """
-    total = 0
     plan = plan_of(type(root))
-    seen = {id(root)}
+    total = own_bytes(root, plan)
+    seen[id(root)] = root
+    again: list[Any] = []
+    views: dict[int, list[Any]] = {}
     todo: list[tuple[Any, Plan]] = [(root, plan)]
-    while todo:
-        obj, plan = todo.pop()
-        total += own_bytes(obj, plan)
+    # Grows while it is read: what is nearest to the root comes first.
+    for obj, plan in todo:
         if len(seen) + count_of(obj, plan) // 2 > limit:
-            return None
-        for one in _held_by(obj, plan):
+            return Walk(total, seen, again, complete=False)
+        if plan is DICT:
+            names, things = _of_names(list(obj))
+            total += names
+            things += obj.values()
+        else:
+            things = _held_by(obj, plan, views)
+        for one in things:
+            kind = type(one)
+            if kind is str:
+                size = one.__sizeof__()
+                if size <= _SMALL_TEXT:
+                    continue
+            elif kind is int:
+                if one in _SMALL_INTS:
+                    continue
+                size = INT if -_DIGIT < one < _DIGIT else one.__sizeof__()
+            elif kind is float:
+                size = _FLOAT
+            elif kind is NoneType or kind is bool:
+                continue
+            else:
+                size = -1
             key = id(one)
             if key in seen:
+                again.append(one)
                 continue
-            seen.add(key)
-            plan = BUILT_IN.get(id(type(one))) or plan_of(type(one))
-            if plan is FLAT:
-                total += getsizeof(one)
-            elif plan is not NOTHING:
-                todo.append((one, plan))
+            seen[key] = one
+            if size >= 0:
+                total += size
+            elif kind is dict or kind is list:
+                total += one.__sizeof__() + HEAD
+                if one:
+                    todo.append((one, DICT if kind is dict else SEQUENCE))
+            elif kind is tuple:
+                if one:
+                    total += one.__sizeof__() + HEAD
+                    todo.append((one, SEQUENCE))
+            else:
+                way = BUILT_IN.get(id(kind)) or plan_of(kind)
+                total += own_bytes(one, way)
+                if way is not FLAT and way is not NOTHING:
+                    todo.append((one, way))
         if len(seen) > limit:
-            return None
-    return total
+            return Walk(total, seen, again, complete=False)
+    return Walk(total, seen, again, complete=True)
 
 
-def _held_by(obj: Any, plan: Plan) -> list[Any]:
+def _of_names(keys: list[Any]) -> tuple[int, list[Any]]:
+    """
+    Bytes of the names among *keys*, and the other keys.
+
+    A name that somebody else holds too, as a rule the code that uses it, costs nothing.
+    """
+    total = 0
+    others = []
+    for key in keys:
+        if type(key) is not str or len(key) > _NAME:
+            others.append(key)
+        elif getrefcount(key) <= _NAME_HOLDERS:
+            total += key.__sizeof__()
+    return total, others
+
+
+def _held_by(obj: Any, plan: Plan, views: dict[int, list[Any]]) -> list[Any]:
     """
     A copy of what *obj* holds: another thread may change it meanwhile.
     """
     try:
-        return list(content(obj, plan))
+        return list(content(obj, plan, views))
     except RuntimeError:
         # It changed while it was read. One step of C code cannot be disturbed.
         return gc.get_referents(obj)

@@ -5,29 +5,27 @@ What entries weigh.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from memguard._kinds.cache.options import Weigher
-from memguard._sizing import Estimator, exact_sizeof, sizeof
+from memguard._sizing import Estimator, exact_sizeof
 
 __all__ = ("Weights",)
-
-_NODES: Final = 2_000  # bound of one exact size
 
 
 class Weights:
     """
-    Weighs keys with their values: by a weigher, by measuring, or by estimate.
+    Weighs keys with their values: by a weigher, or by estimate.
 
-    Without a byte cap nothing depends on the weight of one entry, so it is estimated.
-    A weigher that fails is told, and then it is measured as if there were none.
+    A weigher that fails is told, and then it is estimated as if there were none.
     """
 
-    __slots__ = ("_estimator", "_weigher", "capped")
+    __slots__ = ("_weigh", "_weigher", "capped")
 
     def __init__(self, weigher: Weigher, *, capped: bool) -> None:
         self._weigher = weigher
-        self._estimator = Estimator()
+        self._weigh = Estimator().weigh
+        #: True where there is a byte cap.
         self.capped = capped
 
     def of(
@@ -44,9 +42,15 @@ class Weights:
                 return _checked(weigher(key, value))
             except Exception as error:
                 failed("weigher", error)
-        if self.capped:
-            return sizeof(key, limit=_NODES) + sizeof(value, limit=_NODES)
-        return self._estimator.weigh(key) + self._estimator.weigh(value)
+        # Most keys and many values are texts, whose own word costs next to nothing.
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size: int = value.__sizeof__()
+        else:
+            size = self._weigh(value)
+        if type(key) is str:
+            return size + key.__sizeof__()
+        return size + self._weigh(key)
 
 
 def _checked(weight: Any) -> int:
