@@ -278,7 +278,8 @@ def test_if_all_are_used_somebody_leaves_all_the_same(root: Root) -> None:
     assert (2000, 1) == (len(cache), cache.info().evictions)
     assert "new" in cache
     # And the search for a victim is bounded: most marks were not even looked at.
-    assert 1400 < sum(entry.touched for entry in cache._engine.entries()) < 2000
+    engine = cache._engine
+    assert 1400 < len(engine.seen) + len(engine.front) < 2000
 
 
 def test_the_byte_cap_holds_after_every_put(root: Root) -> None:
@@ -582,8 +583,9 @@ def test_many_short_lives_leave_nothing_behind(root: Root, clock: FakeClock) -> 
         cache[number % 3] = number
         cache.pop(number)
     engine = cache._engine
-    assert len(engine._order) <= 2 * 10 + 64
-    assert len(engine._deadlines) <= 2 * 10 + 64
+    assert len(engine.probation) + len(engine.main) <= 2 * 10 + 64 + 1
+    assert len(cache._deadlines._at) == len(engine.table)
+    assert len(cache._deadlines._heap) <= 2 * 10 + 64
     assert sizeof(engine) < 20_000
 
 
@@ -1088,7 +1090,7 @@ def test_a_load_that_outlives_the_cache(root: Root) -> None:
     assert race.begun.acquire(timeout=SOON)
     cache.close()
     race.go_on.release()
-    assert (["a1"], 0) == (race.join(), len(cache._engine))
+    assert (["a1"], 0) == (race.join(), len(cache._engine.table))
 
 
 def test_flights_leave_nothing_behind(root: Root) -> None:
@@ -1387,7 +1389,7 @@ def test_a_disarmed_cache_can_be_used_again(root: Root, clock: FakeClock) -> Non
     cache._arm()
     assert (1, 1) == (len(cache), clock.pending)
     clock.advance(10)
-    assert 0 == len(cache._engine)
+    assert 0 == len(cache._engine.table)
 
 
 def test_a_forked_child_goes_on_with_a_fresh_lock(root: Root, clock: FakeClock) -> None:
@@ -1462,10 +1464,11 @@ def test_threads_leave_the_cache_in_order(root: Root) -> None:
         thread.join(30)
     assert [] == failed
     engine, info = cache._engine, cache.info()
-    entries = engine.entries()
-    assert sum(entry.weight for entry in entries) == engine.weight == info.bytes
-    assert len(entries) == len(engine._buckets.things()) == info.entries
-    assert all(entry.number in engine._order for entry in entries)
+    table = engine.table
+    assert sum(cell.weight for cell in table.values()) == cache._weight == info.bytes
+    assert len(table) == info.entries
+    assert table.keys() <= {*engine.probation, *engine.main}
+    assert (engine.seen | engine.front.keys()) <= table.keys()
     assert len(departures) == sum(info.causes.values())
     assert 8 * 800 == info.hits + info.misses
     assert [] == cache._flights.things()

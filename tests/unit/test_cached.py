@@ -789,6 +789,7 @@ def test_a_token_is_that_of_the_instance_that_lives() -> None:
     old, new = Thing(), Thing()
     first = instances.token(old)
     assert first is instances.token(old)
+    instances.note(first, (first, 1), 1, lambda _: True)
     stale = instances._refs.pop(id(old))
     del old
     # As if the new one lay where the old one was.
@@ -796,7 +797,7 @@ def test_a_token_is_that_of_the_instance_that_lives() -> None:
     stale.ident = id(new)
     second = instances.token(new)
     assert second is not first
-    assert ([first], []) == (instances.take_dead(), instances.take_dead())
+    assert ([(first, 1)], []) == (instances.take_dead(), instances.take_dead())
     assert second is instances.token(new)
 
 
@@ -816,9 +817,9 @@ def test_a_long_life_with_many_calls_stays_small(root: Root) -> None:
     for number in range(2000):
         service.f(number)
     (cache,) = root.caches
-    (reference,) = cache.instances._refs.values()
-    assert len(reference.token.hashes) <= 2 * 10 + 64
-    del service, reference
+    (keys,) = cache.instances._keys.values()
+    assert len(keys) <= 2 * 10 + 64
+    del service, keys
     gc.collect()
     root.registry.settle_collected()
     assert 0 == len(cache)

@@ -33,22 +33,22 @@ class Buckets(Generic[_T]):
     `at` needs no lock; changes need one.
     """
 
-    __slots__ = ("_table",)
+    __slots__ = ("table",)
 
     def __init__(self) -> None:
-        self._table: dict[int, tuple[_T, ...]] = {}
+        self.table: dict[int, tuple[_T, ...]] = {}
 
     def at(self, hashed: int) -> tuple[_T, ...]:
         """
         What has this hash; the same object until that changes.
         """
-        return self._table.get(hashed, ())
+        return self.table.get(hashed, ())
 
     def add(self, thing: _T) -> None:
         """
         Add *thing*, whose key is not in here.
         """
-        self._table[thing.hashed] = (*self.at(thing.hashed), thing)
+        self.table[thing.hashed] = (*self.at(thing.hashed), thing)
 
     def remove(self, thing: _T) -> bool:
         """
@@ -59,16 +59,16 @@ class Buckets(Generic[_T]):
         if len(rest) == len(bucket):
             return False
         if rest:
-            self._table[thing.hashed] = rest
+            self.table[thing.hashed] = rest
         else:
-            del self._table[thing.hashed]
+            del self.table[thing.hashed]
         return True
 
     def things(self) -> list[_T]:
         """
         Everything in here.
         """
-        return [one for bucket in list(self._table.values()) for one in bucket]
+        return [one for bucket in list(self.table.values()) for one in bucket]
 
 
 def matching(bucket: tuple[_T, ...], key: Any) -> _T | None:

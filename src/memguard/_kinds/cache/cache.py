@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar, overload
 
-from memguard._kinds.cache.buckets import Buckets, matching
-from memguard._kinds.cache.engine import Entry
-from memguard._kinds.cache.figures import CacheInfo, Count
+from memguard._kinds.cache.buckets import Buckets
+from memguard._kinds.cache.cells import GONE, Cell
+from memguard._kinds.cache.figures import CacheInfo
 from memguard._kinds.cache.flight import MISSING, Flight, Wanted, aload, load
 from memguard._kinds.cache.options import Listener, Weigher, checked
+from memguard._kinds.cache.sampling import COUNTED, Sampler
 from memguard._kinds.cache.store import Store
+from memguard._kinds.cache.trust import FLAT, StandIn
+from memguard._kinds.cache.turn import runs_in
 from memguard._kinds.callbacks import is_async
 from memguard._kinds.caps import lifetime
 from memguard._kinds.container import NEVER
@@ -31,6 +35,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _D = TypeVar("_D")
 
+# Entries of each end that are weighed to know about all of them.
+_SOME: Final = 24
 # How long a reader waits for somebody else's load before it loads by itself.
 _PATIENCE_S: Final = 30.0
 
@@ -57,7 +63,10 @@ class Cache(Store, Generic[_K, _V]):
     """
 
     __slots__ = (
+        "_counted",
         "_flights",
+        "_flying",
+        "_front",
         "_hits",
         "_load_failures",
         "_load_seconds",
@@ -65,6 +74,7 @@ class Cache(Store, Generic[_K, _V]):
         "_loader_is_async",
         "_loads",
         "_misses",
+        "_sampler",
     )
 
     def __init__(
@@ -77,6 +87,7 @@ class Cache(Store, Generic[_K, _V]):
         max_bytes: Size | None = None,
         ttl: Duration | None = None,
         idle: Duration | None = None,
+        jitter: float = 0.0,
         strict: bool = False,
         weigher: Weigher = None,
         on_evict: Listener = None,
@@ -92,6 +103,7 @@ class Cache(Store, Generic[_K, _V]):
             max_bytes=max_bytes,
             ttl=ttl,
             idle=idle,
+            jitter=jitter,
             strict=strict,
             weigher=weigher,
             on_evict=on_evict,
@@ -104,13 +116,29 @@ class Cache(Store, Generic[_K, _V]):
         self._loader = loader
         self._loader_is_async = loader is not None and is_async(loader)
         self._flights: Buckets[Flight] = Buckets()
-        self._hits = Count()
-        self._misses = Count()
+        # The same, for who only wants to know whether there are any.
+        self._flying = self._flights.table
+        self._front = self._engine.front
+        # Uses that are counted one by one before the fast path is used at all.
+        self._counted = COUNTED
+        self._hits = 0
+        self._misses = 0
         self._loads = 0
         self._load_failures = 0
         self._load_seconds = 0.0
+        self._sampler = Sampler()
 
     # -- looking up --------------------------------------------------------------------
+
+    @property
+    def fast(self) -> Callable[[_K], _V | None]:
+        """
+        As `get` without a default, for hot paths: one argument, by position.
+
+        It is a C function, which may be kept: it stays right, whatever happens to the
+        cache. Uses by it are sampled, as `info` says.
+        """
+        return self._engine.front.__getitem__
 
     @overload
     def get(self, key: _K) -> _V | None: ...
@@ -121,81 +149,137 @@ class Cache(Store, Generic[_K, _V]):
         The value of *key*. A missing one is loaded, if there is a loader; *default* is
         for what is missing without one, and for a loader's None.
         """
-        hashed = hash(key)
-        value = self._look_up(key, hashed)
-        if value is not MISSING:
-            return value
-        if self._loader is None:
-            return default
-        value = self._load(key, hashed)
-        return default if value is None else value
+        value = self._front[key]
+        if value is None:
+            return self._instead(key, default)
+        return value
+
+    def _instead(self, key: Any, default: Any) -> Any:
+        """
+        What `get` returns for a None, which is a value if it was put.
+        """
+        if default is None or self._peek(key) is not MISSING:
+            return None
+        return default
 
     def __getitem__(self, key: _K) -> _V:
-        hashed = hash(key)
-        value = self._look_up(key, hashed)
+        value = self._look_up(key)
         if value is MISSING:
             if self._loader is None:
                 raise KeyError(key)
-            value = self._load(key, hashed)
+            value = self._load(key, hash(key))
         return value  # type: ignore[no-any-return]
-
-    def fast(self, key: _K, /) -> _V | None:
-        """
-        As `get` without a default, for hot paths: no keywords.
-        """
-        return self.get(key)
 
     async def aget(self, key: _K, default: Any = None) -> Any:
         """
         As `get`, for an asynchronous loader too; waits for others on the loop.
         """
-        hashed = hash(key)
-        value = self._look_up(key, hashed)
+        value = self._look_up(key)
         if value is not MISSING:
             return value
         if self._loader is None:
             return default
         compute = partial(self._aload, key)
-        wanted = Wanted(key, hashed, compute, is_some, _PATIENCE_S)
+        wanted = Wanted(key, hash(key), compute, is_some, _PATIENCE_S)
         value = await aload(self, wanted)
         return default if value is None else value
 
     def __contains__(self, key: object) -> bool:
-        return self._peek(key, hash(key)) is not MISSING
+        return self._peek(key) is not MISSING
 
-    def _look_up(self, key: Any, hashed: int) -> Any:
+    def _missing(self, key: Any) -> Any:
+        value = self._look_up(key)
+        if value is MISSING:
+            if self._loader is None:
+                return None
+            return self._load(key, hash(key))
+        return value
+
+    def _look_up(self, key: Any) -> Any:
         """
         The value, counted as a hit and as a use; or MISSING, counted as a miss.
         """
         engine = self._engine
-        entry = matching(engine.at(hashed), key)
-        if entry is not None:
-            if entry.expires != NEVER or engine.idle is not None:
-                now = self._now()
-                cause = engine.cause(entry, now)
-                if cause is not None:
-                    self._let_go(entry, cause)
-                    self._misses.add()
-                    return MISSING
-                entry.used = now
-            entry.touched = True
-            self._hits.add()
-            return entry.value
-        self._misses.add()
-        return MISSING
+        inner = key if type(key) in FLAT else self._inner(key)
+        held = engine.table.get(inner, GONE)
+        if held is GONE and type(engine.table) is not dict:
+            held = self._held(key)
+        if held is GONE:
+            self._misses += 1
+            return MISSING
+        if type(held) is not Cell:
+            value = held
+        elif held.until == NEVER or not self._checked:
+            value = held.value
+        else:
+            now = self._now()
+            if held.until <= now:
+                self._let_go(inner, held, self._cause(held, now) or "ttl")
+                self._misses += 1
+                return MISSING
+            if self._idle is not None:
+                held.until = min(held.expires, now + self._idle)
+            held.used = True
+            self._hits += 1
+            return held.value
+        self._hits += 1
+        self._note_use(inner, held, value)
+        return value
 
-    def _peek(self, key: Any, hashed: int) -> Any:
+    def _note_use(self, inner: Any, held: Any, value: Any) -> None:
+        """
+        Mark *inner* as used. The next uses are as fast as can be, if they need not be
+        counted.
+        """
+        engine = self._engine
+        expose = False
+        if self._counted > 0:
+            self._counted -= 1
+        else:
+            expose = type(inner) is not StandIn and not self._sampler.is_open
+        if (not expose and inner in engine.seen) or self._is_inside():
+            return
+
+        def step() -> None:
+            if engine.table.get(inner, GONE) is not held or self.state >= CLOSING:
+                return
+            if not expose:
+                engine.seen.add(inner)
+                return
+            if type(held) is Cell and held.until != NEVER:
+                if self._checked:
+                    return
+                if self._idle is not None:
+                    # Uses are not seen from now on: until half of the idle time has
+                    # passed, and then for one more idle time.
+                    now = self._now()
+                    soon = min(held.expires, now + self._idle / 2)
+                    held.until = min(held.expires, now + self._idle)
+                    self._deadlines.set(inner, soon)
+                    self._wake_at(soon)
+            engine.expose(inner, value)
+
+        if not self.registry.detached:
+            self._locked(step)
+
+    def _peek(self, key: Any) -> Any:
         """
         The value or MISSING, without a trace.
         """
-        entry = matching(self._engine.at(hashed), key)
-        if entry is None or self._engine.cause(entry, self._now()) is not None:
+        held = self._held(key)
+        if held is GONE:
             return MISSING
-        return entry.value
+        if type(held) is not Cell:
+            return held
+        if held.until != NEVER and self._checked and held.until <= self._now():
+            return MISSING
+        return held.value
 
     # -- writing -----------------------------------------------------------------------
 
-    def put(self, key: _K, value: _V, *, ttl: Duration | None = None) -> bool:
+    def put(  # noqa: PLR0912
+        self, key: _K, value: _V, *, ttl: Duration | None = None
+    ) -> bool:
         """
         Keep *value* under *key*, for *ttl* if it is given.
 
@@ -203,8 +287,48 @@ class Cache(Store, Generic[_K, _V]):
         was there before has left then, too. Raises LimitReached if the cache was made
         for that, and ScopeClosed after its end.
         """
-        hashed = hash(key)
+        if ttl is not None or not self._plain or type(key) not in FLAT or self._flying:
+            return self._put(key, value, ttl)
+        try:
+            self._turn.pop()
+        except IndexError:
+            return self._put(key, value, None)
+        # As `_store_step`, for the most frequent case and without a call too many.
+        try:
+            engine = self._engine
+            table = engine.table
+            gone, was = None, GONE
+            if key in table:
+                was = table[key]
+                if key in engine.front:
+                    engine.front[key] = value
+                table[key] = value
+                gone = key, was
+            else:
+                entries = len(table)
+                if entries < self._max_entries:  # type: ignore[operator]
+                    if not entries & 1023:
+                        engine.widen()
+                    engine.fill(key, value)
+                else:
+                    if engine.ghosts is None:
+                        engine.settle()
+                    gone = engine.evict()
+                    engine.admit(key, value)
+        finally:
+            self._turn.append(None)
+        if gone is not None:
+            if self._on_evict is None and was is GONE:
+                self._evicted += 1
+            else:
+                self._depart([(*gone, "size" if was is GONE else "replaced")])
+        if self._later is not None:
+            self._catch_up()
+        return True
+
+    def _put(self, key: Any, value: Any, ttl: Duration | None) -> bool:
         seconds = self.ttl if ttl is None else lifetime(ttl, "ttl")
+        hashed = hash(key)
         if self._is_inside():
             self._put_off(lambda: self.put(key, value, ttl=ttl))
             return True
@@ -222,15 +346,15 @@ class Cache(Store, Generic[_K, _V]):
         Take the value of *key* out and return it: it is the caller's now, so no
         listener is told. Raises KeyError without a value and a *default*.
         """
-        hashed = hash(key)
-        value = self._peek(key, hashed)
+        value = self._peek(key)
         if value is not MISSING:
+            hashed = hash(key)
             if self._is_inside():
                 self._put_off(lambda: self._remove(key, hashed, None))
                 return value
-            entry = self._remove(key, hashed, None)
-            if entry is not None:
-                return entry.value
+            held = self._remove(key, hashed, None)
+            if held is not GONE:
+                return held.value if type(held) is Cell else held
         if default is MISSING:
             raise KeyError(key)
         return default
@@ -239,11 +363,10 @@ class Cache(Store, Generic[_K, _V]):
         """
         Drop *key*; False if it was not there. A load that is under way is not stored.
         """
-        hashed = hash(key)
         if self._is_inside():
             self._put_off(lambda: self.invalidate(key))
-            return self._peek(key, hashed) is not MISSING
-        return self._remove(key, hashed, "explicit") is not None
+            return self._peek(key) is not MISSING
+        return self._remove(key, hash(key), "explicit") is not GONE
 
     def __delitem__(self, key: _K) -> None:
         if not self.invalidate(key):
@@ -262,48 +385,57 @@ class Cache(Store, Generic[_K, _V]):
 
     def __len__(self) -> int:
         self._let_expired_go()
-        return len(self._engine)
+        return len(self._engine.table)
 
     def __iter__(self) -> Iterator[_K]:
         return iter(self.keys())
 
     def keys(self) -> list[_K]:
         """
-        The keys of now, oldest entry first.
+        The keys of now, oldest entry first (in no order beyond 40,000 entries).
         """
-        return [entry.key for entry in self._entries()]
+        return [key for key, _ in self.items()]
 
     def values(self) -> list[_V]:
         """
-        The values of now, oldest entry first.
+        The values of now, as `keys`.
         """
-        return [entry.value for entry in self._entries()]
+        return [value for _, value in self.items()]
 
     def items(self) -> list[tuple[_K, _V]]:
         """
-        Keys and values of now, oldest entry first.
+        Keys and values of now, as `keys`.
         """
-        return [(entry.key, entry.value) for entry in self._entries()]
-
-    def _entries(self) -> list[Entry]:
         self._let_expired_go()
-        return self._engine.entries()
+        # With the lock, because a collection may run a destructor that uses the cache.
+        table = self._engine.table
+        if self._is_inside() or self.registry.detached:
+            found = list(table.items())
+        else:
+            found = self._locked(lambda: list(self._engine.table.items()))
+        return [
+            (
+                inner.key if type(inner) is StandIn else inner,
+                held.value if type(held) is Cell else held,
+            )
+            for inner, held in found
+        ]
 
     def info(self) -> CacheInfo:
         """
         The figures of this moment.
         """
         entries = len(self)
-        engine = self._engine
         causes = {cause: counted.value for cause, counted in self._causes.items()}
+        causes["size"] += self._evicted
         return CacheInfo(
             entries=entries,
-            bytes=engine.weight,
-            hits=self._hits.value,
-            misses=self._misses.value,
+            bytes=self._content_bytes(),
+            hits=self._hits + int(self._sampler.estimate),
+            misses=self._misses,
             evictions=causes["size"] + causes["pressure"],
-            max_entries=engine.max_entries,
-            max_bytes=engine.max_bytes,
+            max_entries=self._max_entries,
+            max_bytes=self._max_bytes,
             expired=causes["ttl"] + causes["idle"],
             refused=self._refused.value,
             loads=self._loads,
@@ -311,6 +443,49 @@ class Cache(Store, Generic[_K, _V]):
             load_seconds=self._load_seconds,
             causes=causes,
         )
+
+    def memory_bytes(self) -> int:
+        """
+        Bytes of keys and values, and of what the cache needs to hold them.
+
+        With a weigher of the user's: what that said.
+        """
+        if not len(self._engine.table):
+            return 0
+        return self._content_bytes() + self._engine.own_bytes()
+
+    def _content_bytes(self) -> int:
+        if self._weighs:
+            return self._weight
+        some, entries = self._some()
+        if not some:
+            return 0
+        weigh = self._weights.of
+        total = sum(weigh(key, value, self._failed) for key, value in some)
+        return total * entries // len(some)
+
+    def _some(self) -> tuple[list[tuple[Any, Any]], int]:
+        """
+        Some entries, old and new ones, of how many.
+        """
+
+        def step() -> tuple[list[tuple[Any, Any]], int]:
+            engine = self._engine
+            queues = engine.main, reversed(engine.main), reversed(engine.probation)
+            inner = {one for queue in queues for one in islice(queue, _SOME)}
+            table = engine.table
+            held = [(one, table[one]) for one in inner if one in table]
+            return [
+                (
+                    one.key if type(one) is StandIn else one,
+                    what.value if type(what) is Cell else what,
+                )
+                for one, what in held
+            ], len(table)
+
+        if self._is_inside() or self.registry.detached:
+            return [], 0
+        return self._locked(step)
 
     # -- loading -----------------------------------------------------------------------
 
@@ -391,6 +566,7 @@ class Cache(Store, Generic[_K, _V]):
         for flight in self._flights.things():
             flight.stale = True
         self._flights = Buckets()
+        self._flying = self._flights.table
 
     def _landed(
         self, flight: Flight, seconds: float, *, loaded: bool, failed: bool
@@ -434,10 +610,17 @@ class Cache(Store, Generic[_K, _V]):
         elif instead and not flight.stale:
             self._remove(flight.key, flight.hashed, "replaced")
 
+    def _is_mine(self) -> bool:
+        # `put` does not take the time to say who is inside.
+        return super()._is_mine() or (
+            not self._holder and runs_in(Cache.put.__code__, self)
+        )
+
     def _after_fork(self, registry: Registry) -> None:
         super()._after_fork(registry)
         # Who was loading has stayed in the parent.
         self._flights = Buckets()
+        self._flying = self._flights.table
 
 
 def is_some(value: Any) -> bool:

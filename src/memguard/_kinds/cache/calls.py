@@ -10,6 +10,7 @@ from typing import Any, Final
 from weakref import ref
 
 from memguard._kinds.cache.cache import Cache
+from memguard._kinds.cache.cells import GONE
 from memguard._kinds.cache.instances import Instances, Token
 from memguard._kinds.cache.keys import Parameters, unhashable
 from memguard._kinds.cache.store import Load
@@ -63,18 +64,21 @@ class FunctionCache(Cache[Any, Any]):
         """
         if self._is_inside():
             return
-        for token in self.instances.take_dead():
-            for hashed in tuple(token.hashes):
-                for entry in self._engine.at(hashed):
-                    if entry.key[0] is token:
-                        self._let_go(entry, "explicit")
+        for key in self.instances.take_dead():
+            inner = self._inner(key)
+            held = self._engine.table.get(inner, GONE)
+            if held is not GONE:
+                self._let_go(inner, held, "explicit")
+
+    def _is_held(self, key: Any) -> bool:
+        return self._held(key) is not GONE
 
     def _store(
         self, key: Any, hashed: int, value: Any, ttl: float | None, load: Load | None
     ) -> bool:
-        if key and type(key[0]) is Token:
-            engine = self._engine
-            key[0].note(hashed, len(engine), engine.at)
+        if type(key) is tuple and key and type(key[0]) is Token:
+            entries = len(self._engine.table)
+            self.instances.note(key[0], key, entries, self._is_held)
         return super()._store(key, hashed, value, ttl, load)
 
 

@@ -1,252 +1,277 @@
 """
-The engine of a cache: who is in, who goes next, and when.
+The engine of a cache: who is in, who is next to go, and who was used meanwhile.
 
-Entries leave in the order in which they came, but one that was used since it was last
-looked at is passed over (second chance: nearly least recently used). So a hit only
-sets a mark, and needs no lock. No user code runs in here: keys are only carried, and
-found by who uses the engine. Queues hold numbers, so that what left is not kept alive.
+S3-FIFO (Yang et al., SOSP 2023), arranged for CPython. All entries are in `table`; new
+ones wait in the queue `probation`, the others in `main`, each key once. Both leave at
+the old end. Who was used since it was last looked at goes on into `main`; the others
+leave, and are remembered as ghosts: one that comes back at once goes into `main`, and
+tells that its queue was too short.
+
+That an entry was used is not written down: its value is in `front` as well, a dict
+subclass whose C lookup is the fast path of the cache. So the first use of an entry is
+seen, and the others cost nothing. An entry that must not be in there (its age has to be
+looked at, its uses are to be counted) has its mark in `seen`.
+
+Everything in here needs the cache's lock, but for reading `front` and `table`. It runs
+no code of users: keys are of trusted types, or stand for those that are not.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import islice
+from sys import getsizeof
 from typing import Any, Final
 
-from memguard._kinds.cache.buckets import Buckets
-from memguard._kinds.container import NEVER
+from memguard._kinds.cache.cells import CELL_BYTES, GONE, Cell, Front
+from memguard._kinds.cache.ghosts import EMPTY, MAIN, PRIME, Ghosts
+from memguard._kinds.cache.wide import MOST, Wide
 
-__all__ = ("Engine", "Entry")
+__all__ = ("Engine",)
 
-# Entries passed over in one search for a victim; then the next one goes, used or not.
-_CHANCES: Final = 512
-# Numbers of entries that are gone may lie in a queue up to its double length and this.
+
+# Used entries that are passed over in one search for a victim; then the next one goes.
+_CHANCES: Final = 64
+# Keys that left may lie in the queues up to twice the number of entries, and this.
 _SLACK: Final = 64
+# The length of probation, in parts of all entries: at first, at least, at most.
+_SHARE, _LEAST, _MOST = 0.10, 0.06, 0.95
+# What a ghost that comes back adds to, or takes from, that length.
+_LONGER, _SHORTER = 2, 8
 
 
-class Entry:
-    """
-    One key with its value. Only `used` and `touched` change, and without a lock.
-    """
-
-    __slots__ = (
-        "expires",
-        "hashed",
-        "key",
-        "number",
-        "touched",
-        "used",
-        "value",
-        "weight",
-    )
-
-    def __init__(
-        self,
-        key: Any,
-        hashed: int,
-        value: Any,
-        weight: int,
-        *,
-        now: float,
-        expires: float,
-    ) -> None:
-        self.key = key
-        self.hashed = hashed
-        self.value = value
-        self.weight = weight
-        self.expires = expires  # monotonic time, or NEVER
-        self.used = now
-        self.touched = False
-        self.number = 0
+_RETURNED: Final = frozenset({0, MAIN})
 
 
 class Engine:
     """
-    Entries within a number and a weight, with their deadlines.
-
-    `at` may be called at any time; everything else by who holds the cache's lock.
+    Entries and their order. How many and how heavy they may be is the store's business.
     """
 
     __slots__ = (
-        "_buckets",
-        "_deadlines",
-        "_live",
-        "_next_number",
-        "_order",
-        "at",
-        "idle",
-        "max_bytes",
-        "max_entries",
-        "weight",
+        "_most",
+        "front",
+        "ghosts",
+        "main",
+        "marginal",
+        "marks",
+        "probation",
+        "seen",
+        "slots",
+        "table",
+        "target",
     )
 
-    def __init__(
-        self, max_entries: int | None, max_bytes: int | None, idle: float | None
-    ) -> None:
-        self.max_entries = max_entries
-        self.max_bytes = max_bytes
-        self.idle = idle
-        self._next_number = count().__next__
-        self._begin()
+    def __init__(self, missing: Any) -> None:
+        self.front = Front()
+        self.front.__missing__ = missing
+        self.table: Any = {}
+        self.seen: set[Any] = set()
+        self.probation: deque[Any] = deque()
+        self.main: deque[Any] = deque()
+        self.ghosts: Ghosts | None = None
+        self.marks: Any = ()
+        self.slots = 1
+        self.target = 1.0
+        #: Ghosts that came back: misses that more room would have spared.
+        self.marginal = 0
 
-    def _begin(self) -> None:
-        self._live: dict[int, Entry] = {}
-        self._buckets: Buckets[Entry] = Buckets()
-        self.at = self._buckets.at
-        self._order: deque[int] = deque()
-        self._deadlines: list[tuple[float, int]] = []
-        self.weight = 0
+    def clear(self) -> Any:
+        """
+        Take everything out: the table and the queues that were.
+        """
+        was = self.table, self.probation, self.main
+        self.table = {}
+        self.front.clear()
+        self.seen.clear()
+        self.probation = deque()
+        self.main = deque()
+        return was
 
-    def clear(self) -> list[Entry]:
-        """
-        Take everything out.
-        """
-        entries = self.entries()
-        self._begin()
-        return entries
+    # -- coming ------------------------------------------------------------------------
 
-    def __len__(self) -> int:
-        return len(self._live)
+    def fill(self, key: Any, held: Any) -> None:
+        """
+        Take *key* in, which is not in here, before anybody had to leave.
+        """
+        self.probation.append(key)
+        self.table[key] = held
 
-    def entries(self) -> list[Entry]:
+    def admit(self, key: Any, held: Any) -> None:
         """
-        Everything in here, oldest first.
+        Take *key* in, which is not in here, where others left for it.
         """
-        return list(self._live.values())
+        hashed = hash(key)
+        marks = self.marks
+        at = hashed % self.slots
+        mark = marks[at] - hashed % PRIME
+        if mark in _RETURNED:
+            marks[at] = EMPTY
+            self._returned(mark)
+            self.main.append(key)
+        else:
+            self.probation.append(key)
+        self.table[key] = held
 
-    # -- coming and going --------------------------------------------------------------
+    def _returned(self, mark: int) -> None:
+        """
+        A ghost came back: where it left from should have been longer.
+        """
+        self.marginal += 1
+        entries = len(self.table)
+        if mark == MAIN:
+            self.target = max(self.target - _SHORTER, entries * _LEAST)
+        else:
+            self.target = min(self.target + _LONGER, entries * _MOST)
 
-    def add(self, entry: Entry) -> None:
-        """
-        Take *entry* in; its key is not in here, and there is room for it.
-        """
-        number = entry.number = self._next_number()
-        self._live[number] = entry
-        self._buckets.add(entry)
-        self._order.append(number)
-        self.weight += entry.weight
-        due = self._due(entry)
-        if due != NEVER:
-            heappush(self._deadlines, (due, number))
-        self._compact()
+    # -- going -------------------------------------------------------------------------
 
-    def remove(self, entry: Entry) -> bool:
+    def evict(self) -> tuple[Any, Any]:
         """
-        Take *entry* out; False if it has left already.
+        Take out who is next to go: its key and what is held; GONE if nobody is left.
         """
-        if self._live.get(entry.number) is not entry:
-            return False
-        del self._live[entry.number]
-        self._buckets.remove(entry)
-        self.weight -= entry.weight
-        return True
+        probation, table = self.probation, self.table
+        if len(probation) > self.target:
+            key = probation.popleft()
+            if key not in self.front and key not in self.seen:
+                held = table.pop(key, GONE)
+                if held is not GONE and not (type(held) is Cell and held.used):
+                    hashed = hash(key)
+                    self.marks[hashed % self.slots] = hashed % PRIME
+                    return key, held
+                if held is not GONE:
+                    table[key] = held
+            probation.appendleft(key)
+        return self._search()
 
-    def has_room(self, weight: int, old: Entry | None = None) -> bool:
+    def _search(self) -> tuple[Any, Any]:
         """
-        True where an entry of this weight needs nobody to leave, but for *old*.
+        As `evict`, past those who were used.
         """
-        count, total = len(self._live), self.weight
-        if old is not None and self._live.get(old.number) is old:
-            count -= 1
-            total -= old.weight
-        most, limit = self.max_entries, self.max_bytes
-        return (most is None or count < most) and (
-            limit is None or total + weight <= limit
-        )
-
-    def is_over(self) -> bool:
-        """
-        True where a cap is exceeded, as after it was lowered.
-        """
-        most, limit = self.max_entries, self.max_bytes
-        return (most is not None and len(self._live) > most) or (
-            limit is not None and self.weight > limit
-        )
-
-    def make_room(self, weight: int) -> list[Entry]:
-        """
-        Take victims out until there is room; *weight* is within the caps by itself.
-        """
-        victims = []
-        while not self.has_room(weight):
-            victim = self.take_victim()
-            if victim is None:
-                break
-            victims.append(victim)
-        return victims
-
-    def take_victim(self) -> Entry | None:
-        """
-        Take out who goes next; None when nobody is left.
-        """
-        order, live = self._order, self._live
-        # Counted, because readers go on setting marks while this looks for one without.
-        chances = min(len(live), _CHANCES)
-        while order:
-            number = order.popleft()
-            entry = live.get(number)
-            if entry is None:
+        probation, main, table = self.probation, self.main, self.table
+        chances = _CHANCES
+        while True:
+            is_new = len(probation) > self.target or not main
+            if is_new and not probation:
+                return GONE, GONE
+            key = probation.popleft() if is_new else main.popleft()
+            held = table.get(key, GONE)
+            if held is GONE:
                 continue
-            if entry.touched and chances:
+            if self._take_mark(key, held) and chances:
                 chances -= 1
-                entry.touched = False
-                order.append(number)
+                main.append(key)
                 continue
-            self.remove(entry)
-            return entry
-        return None
+            del table[key]
+            hashed = hash(key)
+            mark = hashed % PRIME
+            self.marks[hashed % self.slots] = mark if is_new else mark + MAIN
+            return key, held
 
-    # -- time --------------------------------------------------------------------------
+    def _take_mark(self, key: Any, held: Any) -> bool:
+        """
+        True where *key* was used; from now on it was not.
+        """
+        if key in self.front:
+            del self.front[key]
+            self.seen.discard(key)
+            return True
+        if key in self.seen:
+            self.seen.discard(key)
+            return True
+        if type(held) is Cell and held.used:
+            held.used = False
+            return True
+        return False
 
-    def _due(self, entry: Entry) -> float:
-        idle = self.idle
-        return entry.expires if idle is None else min(entry.expires, entry.used + idle)
+    def remove(self, key: Any) -> Any:
+        """
+        Take *key* out, not as a victim; what was held, or GONE.
+        """
+        held = self.table.pop(key, GONE)
+        if held is not GONE:
+            self.front.pop(key, None)
+            self.seen.discard(key)
+            if len(self.probation) + len(self.main) > 2 * len(self.table) + _SLACK:
+                self._tidy_queues()
+        return held
 
-    def cause(self, entry: Entry, now: float) -> str | None:
+    def _tidy_queues(self) -> None:
         """
-        Why *entry* is over: "ttl", "idle", or None if it is not. Needs no lock.
+        Drop the keys that are gone, so that nothing keeps them alive.
         """
-        if entry.expires <= now:
-            return "ttl"
-        if self.idle is not None and entry.used + self.idle <= now:
-            return "idle"
-        return None
+        table = self.table
+        main = dict.fromkeys(key for key in self.main if key in table)
+        self.main = deque(main)
+        self.probation = deque(
+            dict.fromkeys(
+                key for key in self.probation if key in table and key not in main
+            )
+        )
 
-    def take_expired(self, now: float, most: int) -> list[tuple[Entry, str]]:
-        """
-        Take out up to *most* entries whose time is over, each with the cause.
-        """
-        gone: list[tuple[Entry, str]] = []
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now and len(gone) < most:
-            _, number = heappop(deadlines)
-            entry = self._live.get(number)
-            if entry is None:
-                continue
-            cause = self.cause(entry, now)
-            if cause is None:
-                # It was used meanwhile.
-                heappush(deadlines, (self._due(entry), number))
-            else:
-                self.remove(entry)
-                gone.append((entry, cause))
-        return gone
+    # -- room --------------------------------------------------------------------------
 
-    def next_deadline(self) -> float:
+    def settle(self) -> None:
         """
-        No entry expires before this time.
-        """
-        return self._deadlines[0][0] if self._deadlines else NEVER
+        Be ready to evict: ghosts for as many as are in here, and a first target.
 
-    def _compact(self) -> None:
+        Called when a cap has been reached, and from time to time after that.
         """
-        Forget the numbers of who left: the work of one step is paid by many.
+        entries = len(self.table)
+        if self.ghosts is None:
+            self.ghosts = Ghosts(entries)
+            self.target = entries * _SHARE
+        else:
+            self.ghosts.grow(entries)
+            most = entries * _MOST
+            self.target = min(max(self.target, entries * _LEAST), most)
+        self.marks, self.slots = self.ghosts.marks, self.ghosts.slots
+
+    def widen(self) -> None:
         """
-        live = self._live
-        most = 2 * len(live) + _SLACK
-        if len(self._order) > most:
-            self._order = deque(one for one in self._order if one in live)
-        if len(self._deadlines) > most:
-            self._deadlines = [one for one in self._deadlines if one[1] in live]
-            heapify(self._deadlines)
+        Go on with a table that grows without a pause, if there are many entries.
+        """
+        if type(self.table) is dict and len(self.table) > MOST:
+            self.table = Wide(self.table)
+
+    # -- uses --------------------------------------------------------------------------
+
+    def expose(self, key: Any, value: Any) -> None:
+        """
+        The next uses of *key*, which is in here, take the fast path.
+        """
+        front = self.front
+        if len(front) < MOST:
+            front[key] = value
+            self.seen.discard(key)
+        else:
+            # It takes the slow path until the hand has passed over some others.
+            self.seen.add(key)
+
+    def cover(self) -> None:
+        """
+        No use of any entry takes the fast path until it is exposed again.
+        """
+        self.seen.update(self.front)
+        self.front.clear()
+
+    def cover_one(self, key: Any) -> None:
+        """
+        The next use of *key* does not take the fast path.
+        """
+        if key in self.front:
+            del self.front[key]
+            self.seen.add(key)
+
+    def own_bytes(self) -> int:
+        """
+        Bytes of the tables and queues, without keys and values.
+        """
+        table = self.table
+        tables = [table] if type(table) is dict else table.parts()
+        cells = 0
+        for held in islice(tables[-1].values(), 1):
+            if type(held) is Cell:
+                cells = CELL_BYTES * len(table)
+        parts = (*tables, self.front, self.seen, self.probation, self.main, self.marks)
+        return cells + sum(map(getsizeof, parts))

@@ -249,7 +249,7 @@ def _lead(
 ) -> Any:
     with _Leading(cache, flight, is_async=False) as leading:
         # Somebody may have landed between the caller's miss and its boarding.
-        value = MISSING if anew else cache._peek(wanted.key, wanted.hashed)
+        value = MISSING if anew else cache._peek(wanted.key)
         if value is MISSING:
             value = wanted.compute()
             leading.loaded = True
@@ -262,7 +262,7 @@ async def _alead(
     cache: Cache[Any, Any], flight: Flight, wanted: Wanted, *, anew: bool = False
 ) -> Any:
     with _Leading(cache, flight, is_async=True) as leading:
-        value = MISSING if anew else cache._peek(wanted.key, wanted.hashed)
+        value = MISSING if anew else cache._peek(wanted.key)
         if value is MISSING:
             value = await wanted.compute()
             leading.loaded = True

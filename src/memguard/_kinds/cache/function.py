@@ -193,7 +193,7 @@ def _synchronous(
         key, hashed = calls.key(args, kwargs)
         if key is None:
             return calls.fn(*args, **kwargs)  # which says what is wrong with it
-        value = cache._look_up(key, hashed)
+        value = cache._look_up(key)
         if value is MISSING:
             compute = partial(calls.call, args, kwargs)
             return load(cache, Wanted(key, hashed, compute, store, patience))
@@ -224,7 +224,7 @@ def _asynchronous(
         key, hashed = calls.key(args, kwargs)
         if key is None:
             return await calls.fn(*args, **kwargs)
-        value = cache._look_up(key, hashed)
+        value = cache._look_up(key)
         if value is MISSING:
             compute = partial(calls.fn, *args, **kwargs)
             return await aload(cache, Wanted(key, hashed, compute, store, patience))

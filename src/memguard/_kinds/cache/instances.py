@@ -1,8 +1,8 @@
 """
 Instances in keys of cached methods: by identity, weakly, and gone with the instance.
 
-In a key an instance is represented by a token. The token knows the hashes of its keys,
-so that when the instance dies its entries are found without a search.
+In a key an instance is represented by a token. The keys of each token are known, so
+that when the instance dies its entries are found without a search.
 """
 
 from __future__ import annotations
@@ -12,33 +12,21 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import ref
 
+from memguard._kinds.cache.trust import trust
+
 __all__ = ("Instances", "Token")
 
-# Hashes of keys that left may be kept up to the double number of entries, and this.
+# Keys that left may be kept up to the double number of entries, and this.
 _SLACK: Final = 64
 
 
+@trust
 class Token:
     """
     Stands for one instance. Compared by identity; runs no code of the instance.
     """
 
-    __slots__ = ("hashes",)
-
-    def __init__(self) -> None:
-        self.hashes: set[int] = set()
-
-    def __sizeof__(self) -> int:
-        return object.__sizeof__(self)
-
-    def note(self, hashed: int, entries: int, is_used: Callable[[int], object]) -> None:
-        """
-        A key with this hash is stored. Forgets those that left, now and then.
-        """
-        hashes = self.hashes
-        hashes.add(hashed)
-        if len(hashes) > 2 * entries + _SLACK:
-            hashes.difference_update([one for one in tuple(hashes) if not is_used(one)])
+    __slots__ = ()
 
 
 class _Ref(ref):  # type: ignore[type-arg]
@@ -68,11 +56,12 @@ class Instances:
     may append to a queue and nothing else. Needs no lock.
     """
 
-    __slots__ = ("_refs", "dead", "tell")
+    __slots__ = ("_keys", "_refs", "dead", "tell")
 
     def __init__(self, tell: Callable[[], object]) -> None:
         self.tell = tell
         self._refs: dict[int, _Ref] = {}
+        self._keys: dict[Token, set[Any]] = {}
         self.dead: deque[_Ref] = deque()
 
     def token(self, instance: Any) -> Token:
@@ -91,11 +80,25 @@ class Instances:
             found = self._refs.setdefault(ident, new)
         return found.token
 
-    def take_dead(self) -> list[Token]:
+    def note(
+        self, token: Token, key: Any, entries: int, is_used: Callable[[Any], bool]
+    ) -> None:
         """
-        The tokens of instances that died since the last call.
+        *key*, which begins with *token*, is stored. Forgets those that left, now and
+        then.
         """
-        tokens = []
+        keys = self._keys.get(token)
+        if keys is None:
+            keys = self._keys.setdefault(token, set())
+        keys.add(key)
+        if len(keys) > 2 * entries + _SLACK:
+            keys.difference_update([one for one in tuple(keys) if not is_used(one)])
+
+    def take_dead(self) -> list[Any]:
+        """
+        The keys of instances that died since the last call.
+        """
+        found: list[Any] = []
         while self.dead:
             try:
                 reference = self.dead.popleft()
@@ -103,5 +106,5 @@ class Instances:
                 break  # another thread was faster
             if self._refs.get(reference.ident) is reference:
                 self._refs.pop(reference.ident, None)
-            tokens.append(reference.token)
-        return tokens
+            found += self._keys.pop(reference.token, ())
+        return found

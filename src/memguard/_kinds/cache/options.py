@@ -32,6 +32,7 @@ class Options:
     max_bytes: int | None
     ttl: float | None
     idle: float | None
+    jitter: float
     strict: bool
     weigher: Weigher
     on_evict: Listener
@@ -54,6 +55,7 @@ def checked(
     max_bytes: Any = None,
     ttl: Any = None,
     idle: Any = None,
+    jitter: Any = 0.0,
     strict: Any = False,
     weigher: Any = None,
     on_evict: Any = None,
@@ -82,6 +84,12 @@ def checked(
     if on_limit not in ("evict", "raise"):
         msg = f'on_limit must be "evict" or "raise", not {on_limit!r}'
         raise ValueError(msg)
+    if type(jitter) not in (int, float) or not 0 <= jitter < 1:
+        msg = (
+            "jitter must be a fraction of the ttl, from 0 to less than 1, not"
+            f" {jitter!r}"
+        )
+        raise ValueError(msg)
     entries = count_cap(max_entries, "max_entries")
     limit = byte_cap(max_bytes, "max_bytes")
     floor = parse_size(floor_bytes, what="floor_bytes")
@@ -95,6 +103,7 @@ def checked(
         max_bytes=limit,
         ttl=lifetime(ttl, "ttl"),
         idle=lifetime(idle, "idle"),
+        jitter=float(jitter),
         strict=bool(strict),
         weigher=weigher,
         on_evict=on_evict,

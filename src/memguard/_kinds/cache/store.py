@@ -1,44 +1,49 @@
 """
 What is in a cache: coming, going and age, and who is told. The verbs are in `cache`.
 
-Weigher and listener are called with no lock held, keys are compared with none, and
-what leaves is destroyed after the lock was left. Longer than 300 lines because each
-verb and what it does under the lock belong side by side.
+Weigher and listener are called with no lock held, keys that are not trusted are hashed
+and compared with none, and what leaves is destroyed after the lock was left. Longer
+than 300 lines because each verb and what it does under the lock belong side by side.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from itertools import chain
+from random import random
+from threading import get_ident
+from typing import Any, ClassVar, Final, TypeVar
 
-from memguard._kinds.cache.buckets import matching
-from memguard._kinds.cache.engine import Engine, Entry
+from memguard._clock import SystemClock, give_way
+from memguard._kinds.cache.buckets import Buckets, matching
+from memguard._kinds.cache.cells import GONE, Cell
+from memguard._kinds.cache.deadlines import Deadlines
+from memguard._kinds.cache.engine import Engine
 from memguard._kinds.cache.figures import CAUSES, Count
 from memguard._kinds.cache.options import KEEP, Options
+from memguard._kinds.cache.trust import StandIn, is_trusted
+from memguard._kinds.cache.turn import take_turn
 from memguard._kinds.cache.weights import Weights
 from memguard._kinds.caps import byte_cap, count_cap
 from memguard._kinds.container import NEVER, Container
 from memguard._phases import CLOSING, Phase
+from memguard._registry import Registry
 from memguard._tree import Branch
-from memguard.errors import LimitReached
+from memguard.errors import LimitReached, ScopeClosed
 from memguard.typing import Size
 
-__all__ = ("Store",)
+__all__ = ("Load", "Store")
 
-# Who left, with the cause.
-_Departures = list[tuple[Entry, str]]
+_T = TypeVar("_T")
+# Who left: its key, what was held, and the cause.
+_Departures = list[tuple[Any, Any, str]]
 
 # How a step of storing ended: _AGAIN asks for another comparison of the keys, _OVER is
 # a cache that ended or a load that was overtaken.
 _STORED, _REFUSED, _FULL, _OVER, _AGAIN = "stored", "refused", "full", "over", "again"
 
-# Entries that leave in one locked section, so that nobody waits long for the lock.
+# Entries that leave in one locked section: about a fifth of a millisecond.
 _SLICE: Final = 256
-_ENTRY_BYTES: Final = sys.getsizeof(Entry(0, 0, 0, 0, now=0.0, expires=0.0)) + sum(
-    # A bucket, hash and number; the entry's times; its place in the deadlines.
-    map(sys.getsizeof, ((None,), 1 << 60, 1 << 30, 0.5, 0.5, (0.5, 1)))
-)
 
 
 class Load:
@@ -59,10 +64,24 @@ class Store(Container):
 
     __slots__ = (
         "_causes",
+        "_checked",
+        "_deadlines",
         "_engine",
+        "_evicted",
+        "_idle",
+        "_jitter",
+        "_max_bytes",
+        "_max_entries",
+        "_now",
         "_on_evict",
         "_on_limit",
+        "_plain",
         "_refused",
+        "_stand_ins",
+        "_strict",
+        "_turn",
+        "_weighs",
+        "_weight",
         "_weights",
         "floor_bytes",
         "priority",
@@ -80,12 +99,47 @@ class Store(Container):
         self.ttl = options.ttl
         self.priority = options.priority
         self.floor_bytes = options.floor_bytes
+        self._max_entries = options.max_entries
+        self._max_bytes = options.max_bytes
+        self._idle = options.idle
+        self._jitter = options.jitter
+        self._strict = options.strict
         self._on_limit = options.on_limit
         self._on_evict = options.on_evict
-        self._weights = Weights(options.weigher, capped=options.max_bytes is not None)
-        self._engine = Engine(options.max_entries, options.max_bytes, options.idle)
+        self._weights = Weights(options.weigher, capped=True)
+        # True where each entry is weighed; else they are when somebody asks.
+        self._weighs = options.max_bytes is not None or options.weigher is not None
+        self._weight = 0
+        # Whether ages are looked at with each use, because nobody sweeps in time.
+        self._checked = True
+        self._turn: list[None] = [None]
+        self._now = self.registry.now
+        self._deadlines = Deadlines()
+        self._stand_ins: Buckets[StandIn] = Buckets()
+        self._engine = Engine(self._missing)
+        self._evicted = 0  # of `put`; the others are in the causes
         self._refused = Count()
         self._causes = {cause: Count() for cause in CAUSES}
+        self._plain = self._is_plain()
+
+    def _is_plain(self) -> bool:
+        """
+        True where an entry is its value, and only the number of them is bounded.
+        """
+        return (
+            self._max_entries is not None
+            and not self._weighs
+            and self.ttl is None
+            and self._idle is None
+            and self._on_limit == "evict"
+            and self.state < CLOSING
+        )
+
+    def _missing(self, key: Any) -> Any:
+        """
+        Asked by the fast path for what is not in there.
+        """
+        raise NotImplementedError
 
     def _overtake(self, hashed: int) -> None:
         """
@@ -97,8 +151,73 @@ class Store(Container):
         Whatever is being loaded is older than a change. Lock held.
         """
 
-    def _now(self) -> float:
-        return self.registry.clock.monotonic()
+    # -- whose turn it is --------------------------------------------------------------
+
+    def _locked(self, step: Callable[..., _T], *arguments: Any) -> _T:
+        """
+        Call *step*, which is memguard's own code, while nobody else is inside.
+
+        The caller has asked `_is_inside` first.
+        """
+        registry = self.registry
+        if registry.detached:
+            # A thread of the parent process may have been inside at the fork.
+            raise ScopeClosed(self._ended_text())
+        if not take_turn(self._turn):
+            msg = (
+                f"cache {self.label!r}: a thread has been changing it for a minute; it"
+                " was stopped in the middle, perhaps by a debugger"
+            )
+            raise TimeoutError(msg)
+        self._holder = get_ident()
+        try:
+            result = step(*arguments)
+        finally:
+            self._holder = 0
+            self._turn.append(None)
+        if self._later is not None:
+            self._catch_up()
+        return result
+
+    def _is_inside(self) -> bool:
+        return not self._turn and self._is_mine()
+
+    def _is_mine(self) -> bool:
+        """
+        True where this thread is the one that is inside.
+        """
+        return self._holder == get_ident()
+
+    # -- looking -----------------------------------------------------------------------
+
+    def _inner(self, key: Any) -> Any:
+        """
+        What stands for *key* in the tables; GONE if that is not there. May run code of
+        the key: no lock held.
+        """
+        if is_trusted(key):
+            return key
+        return matching(self._stand_ins.at(hash(key)), key) or GONE
+
+    def _held(self, key: Any) -> Any:
+        """
+        What is held for *key*, whatever its age, or GONE.
+        """
+        inner = self._inner(key)
+        table = self._engine.table
+        held = table.get(inner, GONE)
+        if held is GONE and type(table) is not dict and not self._is_inside():
+            # It may have been on its way from one place to another.
+            held = self._locked(table.get, inner, GONE)
+        return held
+
+    def _cause(self, held: Any, now: float) -> str | None:
+        """
+        Why *held* is over: "ttl", "idle", or None if it is not.
+        """
+        if type(held) is not Cell or held.until > now:
+            return None
+        return "ttl" if held.expires <= now else "idle"
 
     # -- coming ------------------------------------------------------------------------
 
@@ -113,15 +232,14 @@ class Store(Container):
         """
         Put in what a user gave, or what a load brought.
         """
-        weight = self._weights.of(key, value, self._failed)
         now = self._now()
-        expires = NEVER if ttl is None else now + ttl
-        entry = Entry(key, hashed, value, weight, now=now, expires=expires)
+        held = self._hold(key, value, ttl, now)
+        trusted = is_trusted(key)
         while True:
-            bucket = self._engine.at(hashed)
-            old = matching(bucket, key)
+            bucket = None if trusted else self._stand_ins.at(hashed)
+            inner = key if bucket is None else matching(bucket, key) or GONE
             outcome, gone = self._locked(
-                self._store_step, entry, bucket, old, load, now
+                self._store_step, (key, hashed, inner, bucket), held, load, now
             )
             self._depart(gone)
             if outcome == _AGAIN:
@@ -134,105 +252,288 @@ class Store(Container):
                 self._refuse_if_closed()
             return outcome == _STORED
 
+    def _hold(self, key: Any, value: Any, ttl: float | None, now: float) -> Any:
+        """
+        What the table holds for *value*: itself, if nothing else has to be known.
+        """
+        if not self._weighs and ttl is None and self._idle is None:
+            return value
+        weight = self._weights.of(key, value, self._failed) if self._weighs else 0
+        expires = NEVER
+        if ttl is not None:
+            expires = now + ttl * (1.0 - self._jitter * random())  # noqa: S311
+        until = expires if self._idle is None else min(expires, now + self._idle)
+        return Cell(value, weight, expires, until)
+
     def _store_step(
         self,
-        entry: Entry,
-        bucket: tuple[Entry, ...],
-        old: Entry | None,
+        where: tuple[Any, int, Any, tuple[StandIn, ...] | None],
+        held: Any,
         load: Load | None,
         now: float,
     ) -> tuple[str, _Departures]:
-        engine = self._engine
+        key, hashed, inner, bucket = where
         if self.state >= CLOSING or (load is not None and load.stale):
             return _OVER, []
-        if engine.at(entry.hashed) is not bucket:
-            return _AGAIN, []
-        gone = engine.take_expired(now, _SLICE)
-        if self._on_limit == "raise" and not engine.has_room(entry.weight, old):
+        gone = self._take_due(now, _SLICE) if self._deadlines else []
+        if bucket is not None and self._stand_ins.at(hashed) is not bucket:
+            return _AGAIN, gone
+        engine = self._engine
+        old = engine.table.get(inner, GONE)
+        weight = held.weight if type(held) is Cell else 0
+        if self._on_limit == "raise" and not self._has_room(weight, old):
             return _FULL, gone
         if load is None:
-            self._overtake(entry.hashed)
-        too_heavy = engine.max_bytes is not None and entry.weight > engine.max_bytes
-        if old is not None and engine.remove(old):
+            self._overtake(hashed)
+        too_heavy = self._max_bytes is not None and weight > self._max_bytes
+        if old is not GONE:
             # Refusing the new value must not bring the old one back.
-            gone.append((old, "size" if too_heavy else "replaced"))
+            gone.append((key, old, "size" if too_heavy else "replaced"))
+            if too_heavy or not self._has_room(weight, old):
+                self._drop(inner)
+                inner = key if bucket is None else GONE
+            else:
+                self._replace(inner, old, held)
+                return _STORED, gone
         if too_heavy:
             return _REFUSED, gone
-        gone += [(victim, "size") for victim in engine.make_room(entry.weight)]
-        engine.add(entry)
-        self._wake_at(engine.next_deadline())
+        self._make_room(weight, gone)
+        if inner is GONE:
+            inner = StandIn(key, hashed)
+            self._stand_ins.add(inner)
+        if engine.ghosts is None:
+            engine.fill(inner, held)
+        else:
+            engine.admit(inner, held)
+        self._count_in(inner, held)
         return _STORED, gone
 
-    def _full_text(self) -> str:
+    def _replace(self, inner: Any, old: Any, held: Any) -> None:
+        """
+        *held* in the place of *old*, which keeps its rank. Lock held.
+        """
         engine = self._engine
+        self._count_out(inner, old)
+        engine.table[inner] = held
+        if inner in engine.front:
+            if type(held) is Cell and self._checked:
+                engine.cover_one(inner)
+            else:
+                engine.front[inner] = held.value if type(held) is Cell else held
+        self._count_in(inner, held)
+
+    def _count_in(self, inner: Any, held: Any) -> None:
+        if type(held) is Cell:
+            self._weight += held.weight
+            if held.until != NEVER:
+                self._deadlines.set(inner, held.until)
+                self._wake_at(held.until)
+
+    def _count_out(self, inner: Any, held: Any) -> None:
+        if type(held) is Cell:
+            self._weight -= held.weight
+            if self._deadlines:
+                self._deadlines.drop(inner)
+
+    def _full_text(self) -> str:
         return (
-            f"cache {self.label!r} is full ({len(engine)} entries, {engine.weight}"
-            f" bytes; max_entries={engine.max_entries}, max_bytes={engine.max_bytes})"
-            ' and was made with on_limit="raise"; invalidate something, resize it, or'
-            " let it evict"
+            f"cache {self.label!r} is full ({len(self._engine.table)} entries,"
+            f" {self._weight} bytes; max_entries={self._max_entries},"
+            f' max_bytes={self._max_bytes}) and was made with on_limit="raise";'
+            " invalidate something, resize it, or let it evict"
         )
+
+    # -- room --------------------------------------------------------------------------
+
+    def _has_room(self, weight: int, old: Any = GONE) -> bool:
+        """
+        True where an entry of this weight needs nobody to leave, but for *old*.
+        """
+        count, total = len(self._engine.table), self._weight
+        if old is not GONE:
+            count -= 1
+            total -= old.weight if type(old) is Cell else 0
+        most, limit = self._max_entries, self._max_bytes
+        return (most is None or count < most) and (
+            limit is None or total + weight <= limit
+        )
+
+    def _is_over(self) -> bool:
+        """
+        True where a cap is exceeded, as after it was lowered.
+        """
+        most, limit = self._max_entries, self._max_bytes
+        return (most is not None and len(self._engine.table) > most) or (
+            limit is not None and self._weight > limit
+        )
+
+    def _make_room(self, weight: int, gone: _Departures) -> None:
+        """
+        Let victims go until there is room; *weight* is within the caps by itself.
+        """
+        if self._has_room(weight):
+            if not len(self._engine.table) & 1023:
+                self._engine.widen()
+            return
+        while not self._has_room(weight):
+            if not self._take_victim("size", gone):
+                break
+
+    def _take_victim(self, cause: str, gone: _Departures) -> bool:
+        """
+        Take out who goes next; False when nobody is left. Lock held.
+        """
+        engine = self._engine
+        if engine.ghosts is None or len(engine.table) > engine.slots:
+            engine.settle()
+        inner, held = engine.evict()
+        if held is GONE:
+            return False
+        self._count_out(inner, held)
+        gone.append((self._outer(inner), held, cause))
+        return True
+
+    def _outer(self, inner: Any) -> Any:
+        """
+        The user's key of who has just left. Lock held.
+        """
+        if type(inner) is not StandIn:
+            return inner
+        key = inner.key
+        self._stand_ins.remove(inner)
+        # It may lie in a queue for a while, the key must not.
+        inner.key = None
+        return key
 
     # -- going -------------------------------------------------------------------------
 
-    def _remove(self, key: Any, hashed: int, cause: str | None) -> Entry | None:
+    def _drop(self, inner: Any) -> Any:
         """
-        The live entry of *key*, taken out; its listener is told unless *cause* is None.
+        Take *inner* out; what was held, or GONE. Lock held.
         """
+        held = self._engine.remove(inner)
+        if held is not GONE:
+            self._count_out(inner, held)
+            if type(inner) is StandIn:
+                self._outer(inner)
+        return held
 
-        def step() -> bool:
-            engine = self._engine
-            if engine.at(hashed) is not bucket:
-                return False
+    def _remove(self, key: Any, hashed: int, cause: str | None) -> Any:
+        """
+        What was held for *key* and is no longer, or GONE; its listener is told unless
+        *cause* is None.
+        """
+        trusted = is_trusted(key)
+
+        def step() -> Any:
+            if bucket is not None and self._stand_ins.at(hashed) is not bucket:
+                return _AGAIN
             self._overtake(hashed)
-            if entry is not None:
-                engine.remove(entry)
-            return True
+            return self._drop(inner)
 
         while True:
-            bucket = self._engine.at(hashed)
-            entry = matching(bucket, key)
-            if self._locked(step):
+            bucket = None if trusted else self._stand_ins.at(hashed)
+            inner = key if bucket is None else matching(bucket, key) or GONE
+            held = self._locked(step)
+            if held is not _AGAIN:
                 break
-        if entry is None:
-            return None
-        over = self._engine.cause(entry, self._now())
+        if held is GONE:
+            return GONE
+        over = self._cause(held, self._now())
         if over is not None or cause is not None:
-            self._depart([(entry, over or cause or "")])
-        return None if over is not None else entry
+            self._depart([(key, held, over or cause or "")])
+        return GONE if over is not None else held
 
     def _clear(self) -> None:
         """
         Everything leaves.
         """
 
-        def step() -> list[Entry]:
+        def step() -> Any:
             self._overtake_all()
+            self._deadlines.clear()
+            self._stand_ins = Buckets()
+            self._weight = 0
             return self._engine.clear()
 
-        entries = self._locked(step)
-        self._depart([(entry, "explicit") for entry in entries])
+        table, *queues = self._locked(step)
+        parts = [table] if type(table) is dict else table.parts()
+        for inner, held in chain.from_iterable(one.items() for one in parts):
+            key = inner.key if type(inner) is StandIn else inner
+            self._depart([(key, held, "explicit")])
+        # Freed in slices: a million entries at once would stop all threads.
+        for part in parts:
+            while part:
+                for _ in range(min(_SLICE, len(part))):
+                    part.popitem()
+                if part:
+                    give_way()
+        for queue in queues:
+            while len(queue) > _SLICE:
+                for _ in range(_SLICE):
+                    queue.pop()
 
-    def _let_go(self, entry: Entry, cause: str) -> None:
+    def _let_go(self, inner: Any, held: Any, cause: str) -> None:
         """
-        *entry* is over, and leaves now unless that has to wait.
+        *held* is over, and leaves now unless that has to wait.
         """
         if self._is_inside() or self.registry.detached:
             return
-        if self._locked(self._engine.remove, entry):
-            self._depart([(entry, cause)])
+
+        def step() -> tuple[Any, bool]:
+            if self._engine.table.get(inner, GONE) is not held:
+                return None, False
+            key = inner.key if type(inner) is StandIn else inner
+            self._drop(inner)
+            return key, True
+
+        key, left = self._locked(step)
+        if left:
+            self._depart([(key, held, cause)])
 
     def _let_expired_go(self) -> None:
         """
         Everything whose time is over leaves, in slices.
         """
-        engine = self._engine
         if self._is_inside() or self.registry.detached:
             return
-        while engine.next_deadline() != NEVER:
-            gone = self._locked(engine.take_expired, self._now(), _SLICE)
+        while self._deadlines:
+            gone, more = self._locked(self._sweep, self._now())
             self._depart(gone)
-            if len(gone) < _SLICE:
+            if not more:
                 return
+            give_way()
+
+    def _sweep(self, now: float) -> tuple[_Departures, bool]:
+        """
+        One slice of what is over, and whether there may be more. Lock held.
+        """
+        gone = self._take_due(now, _SLICE)
+        return gone, self._deadlines.has_due(now)
+
+    def _take_due(self, now: float, most: int) -> _Departures:
+        """
+        Take out up to *most* entries whose time is over. Lock held.
+        """
+        engine, deadlines = self._engine, self._deadlines
+        gone: _Departures = []
+        for inner in deadlines.take_due(now, most):
+            held = engine.table.get(inner, GONE)
+            if type(held) is not Cell:
+                continue
+            if held.expires > now and inner in engine.front and self._idle is not None:
+                # It may have been used until now. It is seen when it is used again.
+                engine.cover_one(inner)
+                held.until = min(held.expires, now + self._idle)
+            cause = self._cause(held, now)
+            if cause is None:
+                # It was used meanwhile.
+                deadlines.set(inner, held.until)
+                continue
+            engine.remove(inner)
+            self._weight -= held.weight
+            gone.append((self._outer(inner), held, cause))
+        return gone
 
     def _depart(self, gone: _Departures) -> None:
         """
@@ -240,11 +541,12 @@ class Store(Container):
         but in any case with no lock held.
         """
         listener = self._on_evict
-        for entry, cause in gone:
+        for key, held, cause in gone:
             self._causes[cause].add()
             if listener is not None:
+                value = held.value if type(held) is Cell else held
                 try:
-                    listener(entry.key, entry.value, cause)
+                    listener(key, value, cause)
                 except Exception as error:
                     self._failed("on_evict", error)
 
@@ -254,16 +556,16 @@ class Store(Container):
         self, *, max_entries: int | None = KEEP, max_bytes: Size | None = KEEP
     ) -> None:
         """
-        Change one cap or both, now; None lifts one of them. The least used leave.
+        Change one cap or both, now; None lifts one of them. The least used leave, in
+        slices: other threads run in between.
         """
-        engine = self._engine
         entries = (
-            engine.max_entries
+            self._max_entries
             if max_entries is KEEP
             else count_cap(max_entries, "max_entries")
         )
         limit = (
-            engine.max_bytes if max_bytes is KEEP else byte_cap(max_bytes, "max_bytes")
+            self._max_bytes if max_bytes is KEEP else byte_cap(max_bytes, "max_bytes")
         )
         if entries is None and limit is None:
             msg = (
@@ -275,14 +577,46 @@ class Store(Container):
             self._put_off(lambda: self.resize(max_entries=entries, max_bytes=limit))
             return
         self._refuse_if_closed()
+        if limit is not None and not self._weighs:
+            self._weigh_all()
 
         def step() -> None:
-            engine.max_entries = entries
-            engine.max_bytes = limit
+            self._max_entries = entries
+            self._max_bytes = limit
+            self._plain = self._is_plain()
 
-        self._weights.capped = limit is not None
         self._locked(step)
-        self._evict("size", lambda: not engine.is_over())
+        self._evict("size", lambda: not self._is_over())
+
+    def _weigh_all(self) -> None:
+        """
+        From now on each entry is weighed; those that are in here are now.
+        """
+
+        def begin() -> list[Any]:
+            self._weighs = True
+            self._plain = False
+            return list(self._engine.table)
+
+        def step() -> None:
+            held = self._engine.table.get(inner, GONE)
+            if held is value or held is cell:
+                if held is not cell:
+                    self._engine.table[inner] = cell
+                cell.weight = weight
+                self._weight += weight
+
+        for inner in self._locked(begin):
+            held = self._engine.table.get(inner, GONE)
+            key = inner.key if type(inner) is StandIn else inner
+            if held is GONE:
+                continue
+            cell = held if type(held) is Cell else Cell(held, 0, NEVER, NEVER)
+            if cell.weight:
+                continue
+            value = cell.value
+            weight = self._weights.of(key, value, self._failed)
+            self._locked(step)
 
     def shrink(self, nbytes: int) -> int:
         """
@@ -291,55 +625,115 @@ class Store(Container):
         """
         if self._is_inside() or self.state >= CLOSING or self.registry.detached:
             return 0
-        engine = self._engine
-        before = engine.weight
+        before = self._content_bytes()
         target = max(self.floor_bytes, before - nbytes)
-        return self._evict("pressure", lambda: engine.weight <= target)
+        if self._weighs:
+            return self._evict("pressure", lambda: self._weight <= target)
+        entries = len(self._engine.table)
+        if not entries or target >= before:
+            return 0
+        each = before / entries
+        stay = int(target / each)
+        self._evict("pressure", lambda: len(self._engine.table) <= stay)
+        return int((entries - len(self._engine.table)) * each)
 
     def _evict(self, cause: str, is_enough: Callable[[], bool]) -> int:
         """
         Let victims go until it *is_enough*, in slices; their weight.
         """
+        engine = self._engine
 
         def step() -> _Departures:
             victims: _Departures = []
-            while len(victims) < _SLICE and not is_enough():
-                victim = self._engine.take_victim()
-                if victim is None:
+            entries = len(engine.table)
+            most = min(_SLICE, entries // 8 + 1)
+            while len(victims) < most and not is_enough():
+                if not self._take_victim(cause, victims):
                     break
-                victims.append((victim, cause))
+            # Probation keeps its share of what is left.
+            engine.target *= len(engine.table) / (entries or 1)
             return victims
 
         freed = 0
         while gone := self._locked(step):
-            freed += sum(entry.weight for entry, _ in gone)
+            if self._weighs:
+                freed += sum(held.weight for _, held, _ in gone)
             self._depart(gone)
+            full = len(gone) == _SLICE
+            # What they held is destroyed here.
+            gone.clear()
+            if full:
+                give_way()
         return freed
 
-    def memory_bytes(self) -> int:
+    def _content_bytes(self) -> int:
         """
-        Bytes of keys and values, and of what the cache needs to hold them.
-
-        With a weigher of the user's: what that said.
+        What keys and values weigh: their sum where each is weighed, else estimated
+        from some of the oldest and some of the newest.
         """
-        return self._engine.weight + _ENTRY_BYTES * len(self._engine)
+        if self._weighs:
+            return self._weight
+        raise NotImplementedError
 
     # -- life --------------------------------------------------------------------------
+
+    def _look_at_ages(self, *, always: bool) -> None:
+        """
+        Look at an entry's age with each use from now on, or leave that to the sweeps.
+        """
+
+        def step() -> None:
+            self._checked = True
+            if self._deadlines:
+                if self._idle is not None:
+                    now = self._now()
+                    for inner in list(self._engine.front):
+                        held = self._engine.table.get(inner, GONE)
+                        if type(held) is Cell:
+                            held.until = min(held.expires, now + self._idle)
+                self._engine.cover()
+
+        if not always:
+            self._checked = False
+        elif not self._checked:
+            self._locked(step)
+
+    def _arm(self) -> None:
+        if not self._strict and isinstance(self.registry.clock, SystemClock):
+            self._look_at_ages(always=False)
+        super()._arm()
+
+    def _rest(self) -> None:
+        if not self.registry.detached:
+            self._look_at_ages(always=True)
+        super()._rest()
 
     def _tidy(self) -> None:
         self._let_expired_go()
         self._locked(self._set_alarm)
 
     def _set_alarm(self) -> None:
-        self._wake_later(self._engine.next_deadline(), self._now())
+        self._wake_later(self._deadlines.next(), self._now())
 
     def _disarm(self) -> None:
         self._rest()
         self._clear()
 
     def _release(self) -> None:
+        self._plain = False
         self._disarm()
 
+    def _after_fork(self, registry: Registry) -> None:
+        super()._after_fork(registry)
+        torn = not self._turn
+        self._turn = [None]
+        self._now = registry.now
+        if torn:
+            self._forget()
+        self._look_at_ages(always=True)
+
     def _forget(self) -> None:
-        engine = self._engine
-        self._engine = Engine(engine.max_entries, engine.max_bytes, engine.idle)
+        self._engine = Engine(self._missing)
+        self._deadlines = Deadlines()
+        self._stand_ins = Buckets()
+        self._weight = 0

@@ -1,0 +1,46 @@
+"""
+What a cache holds for an entry, and the table of the fast path.
+"""
+
+from __future__ import annotations
+
+from sys import getsizeof
+from typing import TYPE_CHECKING, Any, Final
+
+__all__ = ("CELL_BYTES", "GONE", "Cell", "Front")
+
+#: Stands for an entry that is not there.
+GONE: Final[Any] = object()
+
+
+class Cell:
+    """
+    A value with what has to be known of it: when it ends, and what it weighs.
+
+    `until` is a monotonic time, moved on by uses where there is an `idle` time, or
+    NEVER; `expires` the time it cannot be moved beyond. `used` may be set by readers.
+    """
+
+    __slots__ = ("expires", "until", "used", "value", "weight")
+
+    def __init__(self, value: Any, weight: int, expires: float, until: float) -> None:
+        self.value = value
+        self.weight = weight
+        self.expires = expires
+        self.until = until
+        self.used = False
+
+
+#: With its header for the collector, and two times.
+CELL_BYTES: Final = getsizeof(Cell(None, 0, 0.0, 0.0)) + 16 + 2 * getsizeof(0.5)
+
+
+class Front(dict[Any, Any]):
+    """
+    Values that are found without Python code; `__missing__` is asked for all others.
+    """
+
+    # A slot of this name is what the lookup finds: one class serves all caches.
+    __slots__ = ("__missing__",)
+    if TYPE_CHECKING:
+        __missing__: Any
