@@ -22,6 +22,7 @@ QUESTIONS = {
     "What does a request cost?": "cost_middleware.py",
     "How fast do 10,000 resources close?": "close_many.py",
     "How many requests a second?": "requests_per_second.py",
+    "How often does a cache have what is asked for?": "hit_ratio.py",
     "How fast are caches and cached functions?": "cache_speed.py",
     "How do caches do under threads?": "cache_threads.py",
     "What does an entry weigh, and how long does a put take at most?": (
