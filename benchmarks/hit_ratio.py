@@ -21,8 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from peers import OTHERS, Maker, Verbs, byte_lru, lru, s3_fifo
 from picture import lines
+from references import OTHERS, Maker, Verbs, byte_lru, lru, s3_fifo
 from workloads import Workload, synthetic, synthetic_sized, traces
 
 from memguard import Guard

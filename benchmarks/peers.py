@@ -1,176 +1,127 @@
 """
-What the hit ratios of memguard are compared with: references, and other packages.
+The caches that are measured by the million, each made and spoken to in its own way.
 
-Every one is a context manager, made from a capacity, of the verbs that are measured.
+A package is imported by whom it is asked for only: some start threads.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-Get = Callable[[int], Any]
-Put = Callable[[int, Any], Any]
+__all__ = ("OTHERS", "OURS", "Held", "make")
 
 
-class Verbs(NamedTuple):
+class Held(NamedTuple):
     """
-    What is measured of a cache; get gives None for what is not there.
-    """
-
-    get: Get
-    put: Put
-
-
-class Lru:
-    """
-    The least recently used leaves; the reference of the bars.
+    A cache with how to put something in, and how to look it up.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held: OrderedDict[int, Any] = OrderedDict()
-
-    def get(self, key: int) -> Any:
-        value = self.held.get(key)
-        if value is not None:
-            self.held.move_to_end(key)
-        return value
-
-    def put(self, key: int, value: Any) -> None:
-        if len(self.held) >= self.most:
-            self.held.popitem(last=False)
-        self.held[key] = value
+    cache: Any
+    put: Callable[[Any, Any], Any]
+    get: Callable[[Any], Any]
 
 
-class ByteLru(Lru):
-    """
-    The same with a cap in bytes; a value is its own size.
-    """
+def _memguard(most: int, **options: Any) -> Held:
+    import memguard
 
-    def __init__(self, most: int) -> None:
-        super().__init__(most)
-        self.bytes = 0
-
-    def put(self, key: int, value: Any) -> None:
-        if value > self.most:
-            return
-        while self.bytes + value > self.most:
-            _, gone = self.held.popitem(last=False)
-            self.bytes -= gone
-        self.held[key] = value
-        self.bytes += value
+    guard = memguard.Guard(name="bench")
+    cache: Any = guard.cache("million", **_capped(most, options))
+    # The tree holds what it has made, and the guard is held by nobody else.
+    return Held((guard, cache), cache.put, cache.get)
 
 
-class S3Fifo:
-    """
-    S3-FIFO as published: a small queue of a tenth, a main one, a ghost as long as both.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most, self.few = most, max(1, most // 10)
-        self.held: dict[int, Any] = {}
-        self.uses: dict[int, int] = {}
-        self.small: deque[int] = deque()
-        self.main: deque[int] = deque()
-        self.ghost: OrderedDict[int, None] = OrderedDict()
-
-    def get(self, key: int) -> Any:
-        value = self.held.get(key)
-        if value is not None:
-            self.uses[key] = min(3, self.uses[key] + 1)
-        return value
-
-    def put(self, key: int, value: Any) -> None:
-        known = key in self.ghost
-        self.ghost.pop(key, None)
-        if len(self.held) >= self.most:
-            self.evict()
-        (self.main if known else self.small).append(key)
-        self.held[key] = value
-        self.uses[key] = 0
-
-    def evict(self) -> None:
-        while True:
-            if len(self.small) >= self.few or not self.main:
-                key = self.small.popleft()
-                if self.uses[key]:
-                    self.uses[key] = 0
-                    self.main.append(key)
-                    continue
-                self.ghost[key] = None
-                if len(self.ghost) > self.most:
-                    self.ghost.popitem(last=False)
-            else:
-                key = self.main.popleft()
-                if self.uses[key]:
-                    self.uses[key] -= 1
-                    self.main.append(key)
-                    continue
-            del self.held[key], self.uses[key]
-            return
+def _capped(most: int, options: dict[str, Any]) -> dict[str, Any]:
+    return (
+        options if options.pop("bytes_only", False) else {"max_entries": most} | options
+    )
 
 
-@contextmanager
-def lru(most: int) -> Iterator[Verbs]:
-    cache = Lru(most)
-    yield Verbs(cache.get, cache.put)
+def _cachetools(kind: str, most: int, **options: Any) -> Held:
+    import cachetools
+
+    cache = getattr(cachetools, kind)(most, **options)
+    return Held(cache, cache.__setitem__, cache.get)
 
 
-@contextmanager
-def s3_fifo(most: int) -> Iterator[Verbs]:
-    cache = S3Fifo(most)
-    yield Verbs(cache.get, cache.put)
+def _cachebox(kind: str, most: int, *options: Any) -> Held:
+    import cachebox
+
+    cache = getattr(cachebox, kind)(most, *options)
+    return Held(cache, cache.insert, cache.get)
 
 
-@contextmanager
-def byte_lru(most: int) -> Iterator[Verbs]:
-    cache = ByteLru(most)
-    yield Verbs(cache.get, cache.put)
+def _lru_dict(most: int) -> Held:
+    import lru
+
+    cache: Any = lru.LRU(most)
+    return Held(cache, cache.__setitem__, cache.get)
 
 
-@contextmanager
-def cachetools_lru(most: int) -> Iterator[Verbs]:
-    from cachetools import LRUCache
+def _moka(most: int) -> Held:
+    import moka_py
 
-    cache: Any = LRUCache(most)
-    yield Verbs(cache.get, cache.__setitem__)
-
-
-@contextmanager
-def cachebox_lru(most: int) -> Iterator[Verbs]:
-    from cachebox import LRUCache
-
-    cache: Any = LRUCache(most)
-    yield Verbs(cache.get, cache.__setitem__)
+    cache: Any = moka_py.Moka(most)
+    return Held(cache, cache.set, cache.get)
 
 
-@contextmanager
-def theine(most: int) -> Iterator[Verbs]:
-    from theine import Cache
+def _theine(most: int) -> Held:
+    import theine
 
-    cache: Any = Cache(most)
-    try:
-        yield Verbs(lambda key: cache.get(key)[0], cache.set)
-    finally:
-        cache.close()
+    cache: Any = theine.Cache(most)
+    return Held(cache, cache.set, cache.get)
 
 
-@contextmanager
-def moka(most: int) -> Iterator[Verbs]:
-    from moka_py import Moka
+def _lru_cache(most: int) -> Held:
+    # The value has to come from a call; a box holds it for that moment.
+    box: list[Any] = [None]
+    call = lru_cache(maxsize=most)(lambda key: box[0])
 
-    cache: Any = Moka(most)
-    yield Verbs(cache.get, cache.set)
+    def put(key: Any, value: Any) -> None:
+        box[0] = value
+        call(key)
+
+    return Held(call, put, call)
 
 
-Maker = Callable[[int], AbstractContextManager[Verbs]]
-#: By the module that has to be there.
-OTHERS: dict[str, tuple[str, Maker]] = {
-    "cachetools": ("cachetools.LRUCache", cachetools_lru),
-    "cachebox": ("cachebox.LRUCache", cachebox_lru),
-    "theine": ("theine", theine),
-    "moka_py": ("moka-py", moka),
+def _dict(kind: type[Any], most: int) -> Held:
+    cache = kind()
+    return Held(cache, cache.__setitem__, cache.get)
+
+
+OURS: dict[str, Callable[[int], Held]] = {
+    "memguard": _memguard,
+    "memguard, byte cap": lambda most: _memguard(
+        most, bytes_only=True, max_bytes=most << 10
+    ),
+    "memguard, ttl": lambda most: _memguard(most, ttl="1h"),
+    "memguard, count and byte cap, ttl": lambda most: _memguard(
+        most, max_bytes=most << 10, ttl="1h"
+    ),
 }
+OTHERS: dict[str, Callable[[int], Held]] = {
+    "dict, without a cap": lambda most: _dict(dict, most),
+    "OrderedDict, without a cap": lambda most: _dict(OrderedDict, most),
+    "functools.lru_cache": _lru_cache,
+    "cachetools.LRUCache": lambda most: _cachetools("LRUCache", most),
+    "cachetools.LRUCache, getsizeof": lambda most: _cachetools(
+        "LRUCache", most << 10, getsizeof=sys.getsizeof
+    ),
+    "cachetools.TTLCache": lambda most: _cachetools("TTLCache", most, ttl=3600),
+    "cachebox.LRUCache": lambda most: _cachebox("LRUCache", most),
+    "cachebox.FIFOCache": lambda most: _cachebox("FIFOCache", most),
+    "cachebox.TTLCache": lambda most: _cachebox("TTLCache", most, 3600),
+    "lru-dict": _lru_dict,
+    "moka-py": _moka,
+    "theine": _theine,
+}
+
+
+def make(name: str, most: int) -> Held:
+    """
+    The cache of this *name* for *most* entries.
+    """
+    return (OURS | OTHERS)[name](most)
