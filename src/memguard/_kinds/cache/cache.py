@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Any, Final, Generic, TypeVar, overload
 
 from memguard._kinds.cache.buckets import Buckets
@@ -309,12 +308,9 @@ class Cache(Store, Generic[_K, _V]):
                 if entries < self._max_entries:  # type: ignore[operator]
                     if not entries & 1023:
                         engine.widen()
-                    engine.fill(key, value)
+                    engine.fill(key, value, self._max_entries or 0)
                 else:
-                    if engine.ghosts is None:
-                        engine.settle()
-                    gone = engine.evict()
-                    engine.admit(key, value)
+                    gone = engine.exchange(key, value)
         finally:
             self._turn.append(None)
         if gone is not None:
@@ -470,11 +466,8 @@ class Cache(Store, Generic[_K, _V]):
         """
 
         def step() -> tuple[list[tuple[Any, Any]], int]:
-            engine = self._engine
-            queues = engine.main, reversed(engine.main), reversed(engine.probation)
-            inner = {one for queue in queues for one in islice(queue, _SOME)}
-            table = engine.table
-            held = [(one, table[one]) for one in inner if one in table]
+            table = self._engine.table
+            held = [(one, table[one]) for one in self._engine.some(_SOME)]
             return [
                 (
                     one.key if type(one) is StandIn else one,

@@ -21,7 +21,7 @@ class Cell:
     NEVER; `expires` the time it cannot be moved beyond. `used` may be set by readers.
     """
 
-    __slots__ = ("expires", "until", "used", "value", "weight")
+    __slots__ = ("due", "expires", "until", "used", "value", "weight")
 
     def __init__(self, value: Any, weight: int, expires: float, until: float) -> None:
         self.value = value
@@ -29,6 +29,8 @@ class Cell:
         self.expires = expires
         self.until = until
         self.used = False
+        # The place in the queues of a cache that is bound by bytes.
+        self.due = 0.0
 
 
 #: With its header for the collector, and two times.

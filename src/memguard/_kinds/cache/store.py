@@ -18,11 +18,13 @@ from memguard._clock import SystemClock, give_way
 from memguard._kinds.cache.buckets import Buckets, matching
 from memguard._kinds.cache.cells import GONE, Cell
 from memguard._kinds.cache.deadlines import Deadlines
-from memguard._kinds.cache.engine import Engine
+from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CAUSES, Count
 from memguard._kinds.cache.options import KEEP, Options
+from memguard._kinds.cache.tables import Tables
 from memguard._kinds.cache.trust import StandIn, is_trusted
 from memguard._kinds.cache.turn import take_turn
+from memguard._kinds.cache.weighed import ByWeight
 from memguard._kinds.cache.weights import Weights
 from memguard._kinds.caps import byte_cap, count_cap
 from memguard._kinds.container import NEVER, Container
@@ -116,11 +118,15 @@ class Store(Container):
         self._now = self.registry.now
         self._deadlines = Deadlines()
         self._stand_ins: Buckets[StandIn] = Buckets()
-        self._engine = Engine(self._missing)
+        self._engine: Tables = self._new_engine()
         self._evicted = 0  # of `put`; the others are in the causes
         self._refused = Count()
         self._causes = {cause: Count() for cause in CAUSES}
         self._plain = self._is_plain()
+
+    def _new_engine(self) -> Tables:
+        bound_by_bytes = self._max_bytes is not None
+        return (ByWeight if bound_by_bytes else ByCount)(self._missing)
 
     def _is_plain(self) -> bool:
         """
@@ -301,10 +307,10 @@ class Store(Container):
         if inner is GONE:
             inner = StandIn(key, hashed)
             self._stand_ins.add(inner)
-        if engine.ghosts is None:
-            engine.fill(inner, held)
-        else:
+        if engine.is_settled():
             engine.admit(inner, held)
+        else:
+            engine.fill(inner, held, self._max_entries or 0)
         self._count_in(inner, held)
         return _STORED, gone
 
@@ -384,7 +390,7 @@ class Store(Container):
         Take out who goes next; False when nobody is left. Lock held.
         """
         engine = self._engine
-        if engine.ghosts is None or len(engine.table) > engine.slots:
+        if not engine.is_settled():
             engine.settle()
         inner, held = engine.evict()
         if held is GONE:
@@ -456,7 +462,7 @@ class Store(Container):
             self._weight = 0
             return self._engine.clear()
 
-        table, *queues = self._locked(step)
+        table, queues = self._locked(step)
         parts = [table] if type(table) is dict else table.parts()
         for inner, held in chain.from_iterable(one.items() for one in parts):
             key = inner.key if type(inner) is StandIn else inner
@@ -584,6 +590,10 @@ class Store(Container):
             self._max_entries = entries
             self._max_bytes = limit
             self._plain = self._is_plain()
+            if limit is not None and not isinstance(self._engine, ByWeight):
+                weighed = ByWeight(self._missing)
+                weighed.take_over(self._engine)
+                self._engine = weighed
 
         self._locked(step)
         self._evict("size", lambda: not self._is_over())
@@ -650,8 +660,7 @@ class Store(Container):
             while len(victims) < most and not is_enough():
                 if not self._take_victim(cause, victims):
                     break
-            # Probation keeps its share of what is left.
-            engine.target *= len(engine.table) / (entries or 1)
+            engine.shrunk(entries)
             return victims
 
         freed = 0
@@ -733,7 +742,7 @@ class Store(Container):
         self._look_at_ages(always=True)
 
     def _forget(self) -> None:
-        self._engine = Engine(self._missing)
+        self._engine = self._new_engine()
         self._deadlines = Deadlines()
         self._stand_ins = Buckets()
         self._weight = 0
