@@ -15,6 +15,7 @@ from math import gcd
 from sys import getrefcount
 from typing import Any, Final
 
+from memguard._sizing.inline import values_bytes
 from memguard._sizing.plans import (
     ARRAY,
     BAG,
@@ -31,19 +32,11 @@ from memguard._sizing.plans import (
     Plan,
     basic_size,
     dict_offset,
-    flags,
 )
 
 __all__ = ("HEAD", "INT", "content", "count_of", "holds_pairs", "own_bytes", "sample")
 
-# From CPython 3.11 on attribute values lie in a block of their own beside the object,
-# from 3.13 on behind it. Not every getsizeof counts it.
-_VALUES_APART: Final = sys.version_info >= (3, 11)
-_VALUES_BEHIND: Final = sys.version_info >= (3, 13)
 _WITH_ATTRIBUTES: Final = (OBJECT, OPEN, SUBDICT)
-_VALUES_HEAD: Final = 3 if _VALUES_BEHIND else 2  # pointers before the first value
-_MANAGED_DICT: Final = 1 << 4  # Py_TPFLAGS_MANAGED_DICT
-_POINTER: Final = basic_size(type("_", (), {"__slots__": ("a",)})) - basic_size(object)
 # The variable, the entry in `views`, the argument of getrefcount.
 _HOLDERS_BUT_VIEWS: Final = 3
 # The thing's holder, the list it is in, the variable of the loop, the argument.
@@ -72,8 +65,8 @@ def own_bytes(obj: Any, plan: Plan) -> int:
         size = int(basic_size(type(obj)))
     if plan is BUFFER:
         return max(size, int(basic_size(type(obj))) + _nbytes(obj))
-    if _VALUES_APART and plan in _WITH_ATTRIBUTES:
-        size += _values_apart(obj)
+    if plan in _WITH_ATTRIBUTES:
+        size += values_bytes(obj)
     return size
 
 
@@ -92,27 +85,6 @@ def _stored(tensor: Any) -> Any:
     """
     told = tensor.untyped_storage().nbytes
     return told() if callable(told) else told
-
-
-def _values_apart(obj: Any) -> int:
-    """
-    Bytes of the block that holds the attributes of *obj*, where getsizeof leaves it
-    out. Not its dict: that would have to be made for it.
-    """
-    kind = type(obj)
-    basic = basic_size(kind)
-    if not flags(kind) & _MANAGED_DICT or object.__sizeof__(obj) > basic:
-        return 0
-    values = 0
-    last = None
-    for one in gc.get_referents(obj):
-        if one is kind:
-            break
-        last = one
-        values += 1
-    if values == 1 and type(last) is dict and not _VALUES_BEHIND:
-        return 0  # its attributes are in a dict by now
-    return int(_POINTER * (values + _VALUES_HEAD))
 
 
 def content(
@@ -205,7 +177,7 @@ def sample(obj: Any, plan: Plan, most: int) -> tuple[list[Any], int]:
     if plan is BAG:
         return _mixed(_both_ends(obj, len(obj), most)), len(obj)
     things = list(content(obj, plan))
-    return things, len(things)
+    return _mixed(things[:: max(1, -(-len(things) // most))]), len(things)
 
 
 def _both_ends(things: Any, count: int, most: int) -> Iterable[Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import Counter
 from sys import getrefcount
 from types import NoneType
 from typing import Any, Final
@@ -35,6 +36,8 @@ _SMALL_INTS: Final = range(-5, 257)  # these too
 _NAME: Final = 100
 # Its dict, the list of keys, the variable of the loop, the argument of getrefcount.
 _NAME_HOLDERS: Final = 4
+# The dict that is gone through, the variable of the loop, the argument of getrefcount.
+_HOLDERS_OF_NAME: Final = 3
 
 
 class Walk:
@@ -81,7 +84,7 @@ def sizeof(obj: object, *, limit: int = NODES) -> int:
 
 
 # One loop, because a call for each object would cost more than the object.
-def walked(  # noqa: C901, PLR0912
+def walked(  # noqa: C901, PLR0912, PLR0915
     root: object, limit: int, seen: dict[int, Any]
 ) -> Walk:
     """
@@ -92,17 +95,20 @@ def walked(  # noqa: C901, PLR0912
     seen[id(root)] = root
     again: list[Any] = []
     views: dict[int, list[Any]] = {}
+    names: list[str] = []
     todo: list[tuple[Any, Plan]] = [(root, plan)]
     # Grows while it is read: what is nearest to the root comes first.
     for obj, plan in todo:
         if len(seen) + count_of(obj, plan) // 2 > limit:
             return Walk(total, seen, again, complete=False)
         if plan is DICT:
-            names, things = _of_names(list(obj))
-            total += names
+            size, things = _names_apart(list(obj), names)
+            total += size
             things += obj.values()
         else:
             things = _held_by(obj, plan, views)
+            if len(things) > 2 * limit:
+                return Walk(total, seen, again, complete=False)
         for one in things:
             kind = type(one)
             if kind is str:
@@ -141,14 +147,16 @@ def walked(  # noqa: C901, PLR0912
                     todo.append((one, way))
         if len(seen) > limit:
             return Walk(total, seen, again, complete=False)
+    if names:
+        total += _of_names(names, seen)
     return Walk(total, seen, again, complete=True)
 
 
-def _of_names(keys: list[Any]) -> tuple[int, list[Any]]:
+def _names_apart(keys: list[Any], shared: list[str]) -> tuple[int, list[Any]]:
     """
-    Bytes of the names among *keys*, and the other keys.
+    Bytes of the names that only this dict holds, and the keys that are no names.
 
-    A name that somebody else holds too, as a rule the code that uses it, costs nothing.
+    Names that are also held elsewhere, in the value or outside, are added to *shared*.
     """
     total = 0
     others = []
@@ -157,7 +165,25 @@ def _of_names(keys: list[Any]) -> tuple[int, list[Any]]:
             others.append(key)
         elif getrefcount(key) <= _NAME_HOLDERS:
             total += key.__sizeof__()
+        else:
+            shared.append(key)
     return total, others
+
+
+def _of_names(names: list[str], seen: dict[int, Any]) -> int:
+    """
+    Bytes of those *names* that dicts of the value hold several times, and nobody else.
+
+    What others hold is in the code that uses the name, as a rule, or in other values.
+    """
+    total = 0
+    times = Counter(map(id, names))
+    for name in {id(name): name for name in names}.values():
+        # Each time in a dict of the value and in the list; see below for the rest.
+        outside = getrefcount(name) - 2 * times[id(name)] - _HOLDERS_OF_NAME
+        if outside <= 0 and id(name) not in seen:
+            total += name.__sizeof__()
+    return total
 
 
 def _held_by(obj: Any, plan: Plan, views: dict[int, list[Any]]) -> list[Any]:
