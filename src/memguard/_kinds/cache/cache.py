@@ -18,6 +18,7 @@ from memguard._kinds.cache.flight import MISSING, Flight, Wanted, aload, load
 from memguard._kinds.cache.options import Listener, Weigher, checked
 from memguard._kinds.cache.sampling import COUNTED, Sampler
 from memguard._kinds.cache.store import Store
+from memguard._kinds.cache.tables import Tables
 from memguard._kinds.cache.trust import FLAT, StandIn
 from memguard._kinds.cache.turn import runs_in
 from memguard._kinds.callbacks import is_async
@@ -276,9 +277,7 @@ class Cache(Store, Generic[_K, _V]):
 
     # -- writing -----------------------------------------------------------------------
 
-    def put(  # noqa: PLR0912
-        self, key: _K, value: _V, *, ttl: Duration | None = None
-    ) -> bool:
+    def put(self, key: _K, value: _V, *, ttl: Duration | None = None) -> bool:
         """
         Keep *value* under *key*, for *ttl* if it is given.
 
@@ -286,41 +285,52 @@ class Cache(Store, Generic[_K, _V]):
         was there before has left then, too. Raises LimitReached if the cache was made
         for that, and ScopeClosed after its end.
         """
-        if ttl is not None or not self._plain or type(key) not in FLAT or self._flying:
+        if (
+            not self._plain
+            or ttl is not None
+            or (type(key) is not str and type(key) not in FLAT)
+            or self._flying
+        ):
             return self._put(key, value, ttl)
         try:
             self._turn.pop()
         except IndexError:
             return self._put(key, value, None)
-        # As `_store_step`, for the most frequent case and without a call too many.
+        # As `_store_step`, for the most frequent case.
         try:
             engine = self._engine
             table = engine.table
-            gone, was = None, GONE
             if key in table:
                 was = table[key]
                 if key in engine.front:
                     engine.front[key] = value
                 table[key] = value
-                gone = key, was
-            else:
-                entries = len(table)
-                if entries < self._max_entries:  # type: ignore[operator]
-                    if not entries & 1023:
-                        engine.widen()
-                    engine.fill(key, value, self._max_entries or 0)
-                else:
-                    gone = engine.exchange(key, value)
-        finally:
-            self._turn.append(None)
-        if gone is not None:
-            if self._on_evict is None and was is GONE:
+                self._replaced += 1
+            elif engine.full:
+                was = engine.exchange(key, value)
                 self._evicted += 1
             else:
-                self._depart([(*gone, "size" if was is GONE else "replaced")])
+                was = self._fill(engine, key, value)
+        finally:
+            self._turn.append(None)
         if self._later is not None:
             self._catch_up()
+        del was  # and with it, perhaps, what was there before: with no lock held
         return True
+
+    def _fill(self, engine: Tables, key: Any, value: Any) -> Any:
+        """
+        A put where there may be room. Lock held.
+        """
+        entries = len(engine.table)
+        if entries < (self._max_entries or 0):
+            if not entries & 1023:
+                engine.widen()
+            engine.fill(key, value, self._max_entries or 0)
+            return None
+        engine.settle()
+        self._evicted += 1
+        return engine.exchange(key, value)
 
     def _put(self, key: Any, value: Any, ttl: Duration | None) -> bool:
         seconds = self.ttl if ttl is None else lifetime(ttl, "ttl")
@@ -424,6 +434,7 @@ class Cache(Store, Generic[_K, _V]):
         entries = len(self)
         causes = {cause: counted.value for cause, counted in self._causes.items()}
         causes["size"] += self._evicted
+        causes["replaced"] += self._replaced
         return CacheInfo(
             entries=entries,
             bytes=self._content_bytes(),

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from memguard._kinds.cache.cells import GONE, Cell
-from memguard._kinds.cache.ghosts import NOBODY, PRIME, Marks, ghosts
+from memguard._kinds.cache.cells import GONE
+from memguard._kinds.cache.ghosts import BITS, NOBODY, Marks, ghosts
 from memguard._kinds.cache.tables import Tables
 
 __all__ = ("ByCount",)
@@ -55,7 +55,7 @@ class ByCount(Tables):
         super().__init__(missing)
         self._entries = 0  # when it was settled first
         self._settled = False
-        self.target = 0.0
+        self.target = 0
         self.young: Marks = ghosts(0)
         self.old: Marks = ghosts(0)
         self.young_slots = self.old_slots = 1
@@ -86,67 +86,62 @@ class ByCount(Tables):
         else:
             self.main.append(key)
         self.table[key] = held
-        self._settled = False
+        self._settled = self.full = False
 
     def admit(self, key: Any, held: Any) -> None:
-        hashed = hash(key)
-        mark = hashed % PRIME
+        mark = hash(key) & BITS
         if (
-            self.young[hashed % self.young_slots] == mark
-            or self.old[hashed % self.old_slots] == mark
+            self.young[mark % self.young_slots] == mark
+            or self.old[mark % self.old_slots] == mark
         ):
-            self._returned(hashed, mark)
+            self._returned(mark)
             self.main.append(key)
         else:
             self.probation.append(key)
         self.table[key] = held
 
-    def exchange(self, key: Any, held: Any) -> tuple[Any, Any]:
-        # Both in one, without a call more than there has to be: this is `put`.
-        if not self._settled:
-            self.settle()
-        probation, table = self.probation, self.table
+    def exchange(self, key: Any, held: Any) -> Any:
+        # As `evict` and `admit`, without a call or a look too many: this is most of
+        # what a put costs.
+        table, probation = self.table, self.probation
         if len(probation) <= self.target:
-            gone, was = self._search()
+            was = self._search()[1]
         else:
-            gone = probation.popleft()
+            first = probation.popleft()
             was = GONE
-            if gone not in self.front and gone not in self.seen:
-                was = table.pop(gone, GONE)
-            if was is GONE or type(was) is Cell:
-                if was is not GONE:
-                    table[gone] = was
-                probation.appendleft(gone)
-                gone, was = self._search()
+            if first not in self.front and first not in self.seen:
+                was = table.pop(first, GONE)
+            if was is GONE:
+                probation.appendleft(first)
+                was = self._search()[1]
             else:
-                hashed = hash(gone)
-                self.young[hashed % self.young_slots] = hashed % PRIME
-        hashed = hash(key)
-        mark = hashed % PRIME
+                mark = hash(first) & BITS
+                self.young[mark % self.young_slots] = mark
+        mark = hash(key) & BITS
         if (
-            self.young[hashed % self.young_slots] == mark
-            or self.old[hashed % self.old_slots] == mark
+            self.young[mark % self.young_slots] == mark
+            or self.old[mark % self.old_slots] == mark
         ):
-            self._returned(hashed, mark)
+            self._returned(mark)
             self.main.append(key)
         else:
             probation.append(key)
         table[key] = held
-        return gone, was
+        return was
 
-    def _returned(self, hashed: int, mark: int) -> None:
+    def _returned(self, mark: int) -> None:
         """
         A ghost came back: the queue that it left from should have been longer.
         """
         self.marginal += 1
         entries = len(self.table)
-        at = hashed % self.young_slots
+        at = mark % self.young_slots
         if self.young[at] == mark:
             self.young[at] = NOBODY
-            self.target = min(self.target + _LONGER, entries * _MOST)
+            self.target = min(self.target + _LONGER, int(entries * _MOST))
         else:
-            self.old[hashed % self.old_slots] = NOBODY
-            self.target = max(self.target - _SHORTER, entries * _LEAST)
+            self.old[mark % self.old_slots] = NOBODY
+            self.target = max(self.target - _SHORTER, int(entries * _LEAST))
 
     # -- going -------------------------------------------------------------------------
 
@@ -169,11 +164,11 @@ class ByCount(Tables):
                 main.append(key)
                 continue
             del table[key]
-            hashed = hash(key)
+            mark = hash(key) & BITS
             if is_new:
-                self.young[hashed % self.young_slots] = hashed % PRIME
+                self.young[mark % self.young_slots] = mark
             else:
-                self.old[hashed % self.old_slots] = hashed % PRIME
+                self.old[mark % self.old_slots] = mark
             return key, held
 
     def _removed(self) -> None:
@@ -191,15 +186,16 @@ class ByCount(Tables):
 
     def settle(self) -> None:
         entries = len(self.table)
-        self._settled = True
+        self._settled = self.full = True
         if not self._entries:
-            self.target = entries * _SHARE
+            self.target = int(entries * _SHARE)
         if entries > self._entries:
             self._entries = entries
             self.young, self.old = ghosts(entries * _YOUNG), ghosts(entries * _OLD)
             self.young_slots, self.old_slots = len(self.young), len(self.old)
-        self.target = min(max(self.target, entries * _LEAST), entries * _MOST)
+        least, most = int(entries * _LEAST), int(entries * _MOST)
+        self.target = min(max(self.target, least), most)
 
     def shrunk(self, before: int) -> None:
         # Probation keeps its share of what is left.
-        self.target *= len(self.table) / (before or 1)
+        self.target = self.target * len(self.table) // (before or 1)

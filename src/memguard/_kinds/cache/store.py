@@ -79,6 +79,7 @@ class Store(Container):
         "_on_limit",
         "_plain",
         "_refused",
+        "_replaced",
         "_stand_ins",
         "_strict",
         "_turn",
@@ -119,7 +120,8 @@ class Store(Container):
         self._deadlines = Deadlines()
         self._stand_ins: Buckets[StandIn] = Buckets()
         self._engine: Tables = self._new_engine()
-        self._evicted = 0  # of `put`; the others are in the causes
+        # Of plain puts; the others are in the causes.
+        self._evicted = self._replaced = 0
         self._refused = Count()
         self._causes = {cause: Count() for cause in CAUSES}
         self._plain = self._is_plain()
@@ -138,6 +140,8 @@ class Store(Container):
             and self.ttl is None
             and self._idle is None
             and self._on_limit == "evict"
+            and self._on_evict is None
+            and not self._deadlines
             and self.state < CLOSING
         )
 
@@ -320,7 +324,7 @@ class Store(Container):
         """
         engine = self._engine
         self._count_out(inner, old)
-        engine.table[inner] = held
+        engine.replace(inner, held)
         if inner in engine.front:
             if type(held) is Cell and self._checked:
                 engine.cover_one(inner)
@@ -332,6 +336,7 @@ class Store(Container):
         if type(held) is Cell:
             self._weight += held.weight
             if held.until != NEVER:
+                self._plain = False
                 self._deadlines.set(inner, held.until)
                 self._wake_at(held.until)
 
@@ -395,6 +400,7 @@ class Store(Container):
         inner, held = engine.evict()
         if held is GONE:
             return False
+        engine.full = False
         self._count_out(inner, held)
         gone.append((self._outer(inner), held, cause))
         return True
@@ -589,6 +595,7 @@ class Store(Container):
         def step() -> None:
             self._max_entries = entries
             self._max_bytes = limit
+            self._engine.full = False
             self._plain = self._is_plain()
             if limit is not None and not isinstance(self._engine, ByWeight):
                 weighed = ByWeight(self._missing)

@@ -31,13 +31,16 @@ class Tables:
     `evict` takes out who is next.
     """
 
-    __slots__ = ("front", "marginal", "seen", "table")
+    __slots__ = ("front", "full", "marginal", "seen", "table")
 
     def __init__(self, missing: Any) -> None:
         self.front = Front()
         self.front.__missing__ = missing
         self.table: Any = {}
         self.seen: set[Any] = set()
+        #: True while a put has to `exchange`; anybody who takes something out makes it
+        #: false, and `settle` true.
+        self.full = False
         #: Ghosts that came back: misses that more room would have spared.
         self.marginal = 0
 
@@ -59,15 +62,14 @@ class Tables:
         """
         raise NotImplementedError
 
-    def exchange(self, key: Any, held: Any) -> tuple[Any, Any]:
+    def exchange(self, key: Any, held: Any) -> Any:
         """
-        Take out who is next, as `evict`, and take *key* in, as `admit`.
+        Take out who is next, as `evict`, and take *key* in, as `admit`, once `settle`
+        was called. What was held by who left.
         """
-        if not self.is_settled():
-            self.settle()
-        gone = self.evict()
+        _, was = self.evict()
         self.admit(key, held)
-        return gone
+        return was
 
     def settle(self) -> None:
         """
@@ -110,6 +112,12 @@ class Tables:
         """
         raise NotImplementedError
 
+    def replace(self, key: Any, held: Any) -> None:
+        """
+        *held* in the place of what is held for *key*.
+        """
+        self.table[key] = held
+
     # -- going -------------------------------------------------------------------------
 
     def remove(self, key: Any) -> Any:
@@ -118,6 +126,7 @@ class Tables:
         """
         held = self.table.pop(key, GONE)
         if held is not GONE:
+            self.full = False
             self.front.pop(key, None)
             self.seen.discard(key)
             self._removed()
@@ -128,6 +137,7 @@ class Tables:
         Take everything out: the table and the queues that were.
         """
         was = self.table, self.queues()
+        self.full = False
         self.table = {}
         self.front.clear()
         self.seen.clear()

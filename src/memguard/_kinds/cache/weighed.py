@@ -16,7 +16,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any, Final
 
 from memguard._kinds.cache.cells import GONE, Cell
-from memguard._kinds.cache.ghosts import NOBODY, PRIME, Marks, ghosts
+from memguard._kinds.cache.ghosts import BITS, NOBODY, Marks, ghosts
 from memguard._kinds.cache.tables import Tables
 
 __all__ = ("ByWeight",)
@@ -62,15 +62,25 @@ class ByWeight(Tables):
         self._place(key, held, _queue(held.weight, 0))
 
     def admit(self, key: Any, held: Any) -> None:
-        hashed = hash(key)
-        at = hashed % self._slots
+        mark = hash(key) & BITS
+        at = mark % self._slots
         level = 0
-        if self._marks[at] == hashed % PRIME:
+        if self._marks[at] == mark:
             self._marks[at] = NOBODY
             self.marginal += 1
             level = 1
         self.table[key] = held
         self._place(key, held, _queue(held.weight, level))
+
+    def replace(self, key: Any, held: Any) -> None:
+        old = self.table[key]
+        self.table[key] = held
+        if held.weight.bit_length() == old.weight.bit_length():
+            held.due = old.due
+        else:
+            # The place of the old one is nobody's now.
+            self._place(key, held, _queue(held.weight, 0))
+            self._removed()
 
     def _place(self, key: Any, held: Cell, at: int) -> None:
         due = held.due = self._age + _CREDIT[at]
@@ -103,8 +113,8 @@ class ByWeight(Tables):
                 self._place(key, held, max(_queue(held.weight, _LEVELS), at - _STEP))
                 continue
             del table[key]
-            hashed = hash(key)
-            self._marks[hashed % self._slots] = hashed % PRIME
+            mark = hash(key) & BITS
+            self._marks[mark % self._slots] = mark
             return key, held
         return GONE, GONE
 
