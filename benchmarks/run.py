@@ -28,10 +28,11 @@ QUESTIONS = {
     "What does an entry weigh, and how long does a put take at most?": (
         "cache_memory.py"
     ),
+    "How long does shrinking hold everybody up?": "cache_pauses.py",
 }
 # These differ between versions of Python: they run on the second one too, where its
 # environment has been made.
-ON_BOTH = {"cache_speed.py", "cache_threads.py", "cache_memory.py"}
+ON_BOTH = {"cache_speed.py", "cache_threads.py", "cache_memory.py", "cache_pauses.py"}
 SECOND = HERE.parent / ".venvs" / "3.13" / "bin" / "python"
 PEERS = (
     "flask",
