@@ -28,8 +28,7 @@ CLASSES: dict[str, tuple[str, str]] = {
     "Guard": (
         "memguard:Guard",
         """start shutdown ashutdown stopped uninstall is_running sessions pool
-        limiter
-        on_shutdown subscribe memory level health snapshot audit""",
+        limiter sink on_shutdown subscribe memory level health snapshot audit""",
     ),
     "Scope": (
         "memguard:Scope",
@@ -70,6 +69,7 @@ CLASSES: dict[str, tuple[str, str]] = {
         "memguard:Pool",
         "acquire release arelease resize tighten restore stats",
     ),
+    "Sink": ("memguard:Sink", "write awrite flush aflush info"),
     "Limiter": ("memguard:Limiter", "map resize tighten restore info"),
     "Settings": ("memguard:Settings", "load replace describe origins warnings same_as"),
     "ManagedResource": (
@@ -91,6 +91,7 @@ RECORDS: dict[str, str] = {
     "memguard._sessions.info": "SessionInfo SessionsStats ExpiredSession",
     "memguard._kinds.pool": "PoolStats",
     "memguard._kinds.line": "LimiterInfo",
+    "memguard._kinds.sink": "SinkInfo",
 }
 EVENTS = (
     "Collected BackgroundFailure ListenerCeiling Dropped ShutdownStarted"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memguard._kinds.pool import Pool
     from memguard._kinds.ring import Ring
     from memguard._kinds.series import Series
+    from memguard._kinds.sink import Sink
     from memguard._kinds.task import Task
     from memguard._kinds.timer import Timer
     from memguard._lifecycle.report import ShutdownReport
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     series = _typed.series
     sessions = _typed.sessions
     shutdown = _typed.shutdown
+    sink = _typed.sink
     snapshot = _typed.snapshot
     spawn = _typed.spawn
     subscribe = _typed.subscribe
@@ -79,6 +81,7 @@ __all__ = (
     "Sessions",
     "Settings",
     "ShutdownReport",
+    "Sink",
     "Task",
     "Timer",
     "aenter",
@@ -103,6 +106,7 @@ __all__ = (
     "series",
     "sessions",
     "shutdown",
+    "sink",
     "sizeof",
     "snapshot",
     "spawn",
@@ -130,6 +134,7 @@ _PLACES: Final = {
     "Sessions": "_sessions",
     "Settings": "_settings",
     "ShutdownReport": "_lifecycle.report",
+    "Sink": "_kinds.sink",
     "Task": "_kinds.task",
     "Timer": "_kinds.timer",
     "current": "_default",

@@ -4,6 +4,7 @@ What only a root scope makes and tells: sessions, pools, hooks, memory, health.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from memguard._events import Hook
     from memguard._kinds.limiter import Limiter
     from memguard._kinds.pool import Pool
+    from memguard._kinds.sink import Sink
     from memguard._lifecycle.control import Control
     from memguard._sessions import Sessions
     from memguard._settings import Settings
@@ -135,6 +137,31 @@ class Root(Scope):
                 max_in_flight=max_in_flight,
                 max_bytes=max_bytes,
                 acquire_timeout=acquire_timeout,
+            )
+        )
+
+    def sink(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        rotate_bytes: Size = "64MiB",
+        keep: int = 5,
+        buffer_bytes: Size = "1MiB",
+        flush_every: Duration = "1s",
+    ) -> Sink:
+        """
+        The sink of that file, made on first call: records as lines of JSON.
+        """
+        from memguard._kinds.sink import Sink
+
+        return self._get_or_create(
+            Sink(
+                self,
+                path,
+                rotate_bytes=rotate_bytes,
+                keep=keep,
+                buffer_bytes=buffer_bytes,
+                flush_every=flush_every,
             )
         )
 

@@ -23,6 +23,7 @@ __all__ = (
     "SessionsFull",
     "SettingsConflict",
     "SettingsError",
+    "SinkFull",
     "SpecConflict",
     "UseAfterRelease",
     "WouldBlockLoop",
@@ -126,6 +127,12 @@ class UseAfterRelease(MemguardError, RuntimeError):
 class SessionsFull(MemguardError, RuntimeError):
     """
     Raised when every place is taken by a session that is in use.
+    """
+
+
+class SinkFull(MemguardError, OSError):
+    """
+    Raised when the disk takes nothing, and a sink's buffer nothing more.
     """
 
 
