@@ -1255,7 +1255,8 @@ def test_a_day_of_churn_leaves_nothing(guard: Guard, clock: FakeClock) -> None:
         assert len(table.deadlines) <= 2 * len(table.slots)
         assert len(table.idle) <= table.live
     assert 50 < largest < 500
-    assert 1 == clock.pending - calm
+    # Theirs, and that which tells of full rings.
+    assert 1 <= clock.pending - calm <= 2
     clock.advance("1h")
     assert tables_are_empty(chat)
     assert calm == clock.pending

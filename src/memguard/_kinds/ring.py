@@ -1,8 +1,10 @@
 """
 Rings: the newest entries, up to a number, to bytes and to an age.
 
-A ring never raises over a cap: the oldest entries make room. Longer than 300 lines
-because the verbs and what they do under the lock belong side by side.
+A ring never raises over a cap: the oldest entries make room. Without a ttl, appending
+takes no lock, only steps that the interpreter does not interrupt: an iterator gives out
+the numbers of entries, another one adds up their bytes. Longer than 300 lines because
+the ways to append, and what reads after all of them, belong side by side.
 """
 
 from __future__ import annotations
@@ -10,17 +12,19 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from itertools import accumulate, islice
+from sys import getsizeof
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from memguard._kinds.caps import byte_cap, count_cap, lifetime
 from memguard._kinds.container import Container
-from memguard._kinds.drops import DropNotice, notice_of
+from memguard._kinds.drops import DropNotice, Drops, notice_of
+from memguard._kinds.keycounts import KeyCounts, checked_key
 from memguard._kinds.page import Page
 from memguard._phases import Phase
 from memguard._records import record
-from memguard._registry import OTHER
-from memguard._sizing import Estimator, sizeof
+from memguard._registry import Registry
+from memguard._sizing import sizeof
 from memguard._tree import Branch
 from memguard.typing import JSON, Duration, Size
 
@@ -28,46 +32,31 @@ __all__ = ("Page", "Ring", "RingInfo")
 
 _T = TypeVar("_T")
 
-_KEYS: Final = 100  # counted apart; further ones are counted as `other`
 _NODES: Final = 2_000  # bound of one exact size
 _FORMAT: Final = 1  # of `dump`
+_SAMPLE: Final = 64  # entries that are measured for the bytes of a plain ring
+_LAP: Final = 64  # the least of numbers that are given out together by a full ring
+# Threads that append at the same time may come in another order than their numbers.
+_SWAPPED: Final = 16
+_FLAT: Final = frozenset((str, bytes, int, float, bool, type(None)))
 
+#: A sequence number and the value; with a cap of bytes or a ttl also its bytes; with a
+#: ttl also when it came (monotonic time). A tuple takes a fifth of an object's time.
+_Entry: TypeAlias = "tuple[Any, ...]"
 
-class _Entry:
-    """
-    One value with its sequence number, its bytes, and when it came (monotonic time).
-    """
+#: What appending without a lock needs, in one piece: the `append` of the deque, the
+#: numbers that are left in this lap, the counters of keys, the number after this lap,
+#: and the ledger of bytes where they are capped.
+_Fast: TypeAlias = "tuple[Any, Any, dict[int | str, Any], int, _Ledger | None]"
 
-    __slots__ = ("at", "bytes", "seq", "value")
+#: The deque of the entries, a function that takes a change of their bytes, and an
+#: iterator over the sums of all changes so far.
+_Ledger: TypeAlias = "tuple[deque[_Entry], Any, Any]"
 
-    def __init__(self, seq: int, value: Any, size: int, at: float) -> None:
-        self.seq = seq
-        self.value = value
-        self.bytes = size
-        self.at = at
-
-
-class _Gone:
-    """
-    What a step took out. Its values are destroyed by whoever left the lock.
-    """
-
-    __slots__ = ("dropped", "entries", "refused", "unread")
-
-    def __init__(
-        self, entries: list[_Entry], dropped: int, unread: int, *, refused: bool
-    ) -> None:
-        self.entries = entries
-        self.dropped = dropped
-        self.unread = unread
-        self.refused = refused
-
-
-_ENTRY_BYTES: Final = (
-    sys.getsizeof(_Entry(1, None, 1, 1.0))
-    + 2 * sys.getsizeof(1 << 30)
-    + sys.getsizeof(1.0)
-)
+_INT_BYTES: Final = getsizeof(1 << 30)
+_PLAIN_BYTES: Final = 8 + getsizeof((1, 1)) + _INT_BYTES
+_SIZED_BYTES: Final = 8 + getsizeof((1, 1, 1)) + 2 * _INT_BYTES
+_TIMED_BYTES: Final = 8 + getsizeof((1, 1, 1, 1)) + 2 * _INT_BYTES + getsizeof(1.0)
 
 
 @record
@@ -76,7 +65,8 @@ class RingInfo:
     Figures of a ring at one moment.
 
     `bytes` is the size of the values: measured at each append where there is a byte
-    cap, else estimated. `appended` counts what was offered, `dropped` what had to make
+    cap or a ttl, else that of 64 of them, spread evenly, times their number. `appended`
+    counts what was offered, `dropped` what had to make
     room or was refused for its size, `expired` what outlived its ttl.
     """
 
@@ -98,28 +88,35 @@ class Ring(Container, Generic[_T]):
     `ttl` are gone at the next use, and without any use once the guard runs. Values are
     destroyed with no lock held.
 
-    Drops are told at most once a minute for all rings of one name: as a warning when
-    entries were lost that nobody had read (a buffer with a slow consumer), else on
-    debug level (a history, as it should be). `recent`, `page`, `drain` and iteration
-    read.
+    What drops mean is seen from the readers. A ring that was ever emptied with `drain`
+    has a consumer: what drops is lost, a warning once a minute. One that is looked at
+    with `recent`, `page` or iteration and never drained is a history: a line on debug
+    level. One that nobody has read may be either: a warning at the first drop, after a
+    minute, after two more, four more, and so on up to an hour.
     """
 
     __slots__ = (
-        "_appended",
         "_bytes",
         "_counts",
-        "_dropped",
+        "_drained",
         "_entries",
-        "_estimator",
+        "_estimate",
         "_expired",
+        "_fast",
+        "_left",
+        "_looked_at",
+        "_most",
         "_next",
         "_notice",
-        "_read",
+        "_refused",
+        "_revisions",
+        "_sized",
+        "_timed",
         "max_bytes",
         "max_entries",
         "shrinkable",
+        "told_drops",
         "ttl",
-        "version",
     )
 
     kind: ClassVar[str] = "ring"
@@ -148,21 +145,44 @@ class Ring(Container, Generic[_T]):
                 " ttl alone bounds nothing)"
             )
             raise ValueError(msg)
-        #: Changes whenever the content does, so that a session knows what to save.
-        self.version = 0
-        self._estimator = None if self.max_bytes else Estimator()
+        self._most = self.max_entries or sys.maxsize
+        self._timed = self.ttl is not None
+        self._sized = not self._timed and self.max_bytes is not None
         self._notice: DropNotice | None = None
+        # Content changed by other verbs than `append`.
+        self._revisions = 0
         self._forget()
 
     def _forget(self) -> None:
         self._entries: deque[_Entry] = deque()
-        self._bytes = 0
-        self._next = 1  # the sequence number that comes next
-        self._read = 0  # the newest one that somebody has read
-        self._appended = 0
-        self._dropped = 0
+        self._next = 1  # the sequence number that comes next, with a ttl
+        self._bytes = 0  # with a ttl
+        self._fast: _Fast | None = None  # with a ttl
+        self._estimate = (-1, 0)  # of a plain ring: at which version, how many bytes
+        self._refused = 0
         self._expired = 0
-        self._counts: dict[str, int] = {}
+        self._left = 0  # entries that went otherwise than dropped, expired ones too
+        self._counts = KeyCounts()
+        self._drained = False
+        self._looked_at = False
+        self.told_drops = 0
+        if not self._timed:
+            self._begin(1, ())
+
+    def _begin(self, number: int, entries: Iterable[_Entry]) -> None:
+        """
+        Without a ttl: hold *entries*, the next one has *number*.
+        """
+        held: deque[_Entry] = deque(entries, None if self._sized else self.max_entries)
+        ledger = None
+        if self._sized:
+            changes: deque[int] = deque((sum(one[2] for one in held),))
+            ledger = held, changes.append, accumulate(iter(changes.popleft, None))
+            next(ledger[2])
+        self._entries = held
+        # No number is left, so that the first append asks whether it may.
+        known = self._counts.known
+        self._fast = held.append, iter(range(0)), known, number, ledger
 
     @property
     def spec(self) -> dict[str, object]:
@@ -185,15 +205,27 @@ class Ring(Container, Generic[_T]):
         False if it was refused because it is heavier than the whole ring may be.
         Raises ScopeClosed after the ring's end. At most 100 keys are told apart.
         """
-        key = type(value).__name__ if key is None else _checked_key(key)
-        if self._is_inside():
-            self._put_off(lambda: self.append(value, key))
-            return True
-        size = self._weigh(value)
-        gone = self._locked(self._append, value, key, size, self._now())
-        if gone.dropped:
-            self._tell(gone.dropped, gone.unread)
-        return not gone.refused
+        fast = self._fast
+        if fast is None:
+            return self._append_timed(value, key)
+        put, numbers, counters, _, ledger = fast
+        known: int | str
+        if key is None:
+            known = id(type(value))
+        else:
+            known = key if type(key) is str else checked_key(key)
+        try:
+            next(counters[known])
+        except KeyError:
+            next(self._counts.find(value, key))
+        if ledger is not None:
+            return self._append_sized(value, fast)
+        try:
+            put((next(numbers), value))
+        except StopIteration:
+            self._put_in_next_lap(value)
+            self._note_drops()
+        return True
 
     def extend(self, values: Iterable[_T], key: str | None = None) -> int:
         """
@@ -201,68 +233,176 @@ class Ring(Container, Generic[_T]):
         """
         return sum(self.append(one, key) for one in values)
 
-    def _append(self, value: Any, key: str, size: int, now: float) -> _Gone:
+    def _put_in_next_lap(self, *value: Any) -> _Fast:
+        """
+        Append an entry of a new number and *value*; returns where it was put.
+        """
+        while True:
+            fast: _Fast = self._fast  # type: ignore[assignment]
+            try:
+                fast[0]((next(fast[1]), *value))
+            except StopIteration:
+                self._open_lap(fast)
+            else:
+                return fast
+
+    def _open_lap(self, fast: _Fast) -> None:
+        """
+        Give out more numbers: up to the first drop, so that it is noticed, or for long.
+        """
         self._refuse_if_closed()
-        self.version += 1
-        self._appended += 1
-        counts = self._counts
-        if key not in counts and len(counts) >= _KEYS:
-            key = OTHER
-        counts[key] = counts.get(key, 0) + 1
-        gone = self._take_expired(now)
+        put, _, counters, number, ledger = fast
+        most = self.max_entries
+        room = 0 if most is None else most - len(self._entries)
+        after = number + (room if room > 0 else max(most or 0, _LAP))
+        with self.registry.lock:
+            if self._fast is fast:
+                lap = iter(range(number, after))
+                self._fast = put, lap, counters, after, ledger
+
+    def _append_sized(self, value: Any, fast: _Fast) -> bool:
+        """
+        Append within a cap of bytes; the key was counted.
+        """
+        if type(value) in _FLAT:
+            size: int = value.__sizeof__()  # half the price of sys.getsizeof
+        else:
+            size = sizeof(value, limit=_NODES)
+        limit: int = self.max_bytes  # type: ignore[assignment]
+        if size > limit:
+            return self._refuse()
+        try:
+            fast[0]((next(fast[1]), value, size))
+        except StopIteration:
+            fast = self._put_in_next_lap(value, size)
+        entries, change, sums = fast[4]  # type: ignore[misc]
+        change(size)
+        held = next(sums)
+        if held > limit or len(entries) > self._most:
+            while held > limit or len(entries) > self._most:
+                # Threads that append at the same time may each make room.
+                try:
+                    oldest = entries.popleft()
+                except IndexError:
+                    break
+                change(-oldest[2])
+                held = next(sums)
+            if self._notice is None:
+                self._note_drops()
+        return True
+
+    def _refuse(self) -> bool:
+        self._refuse_if_closed()
+        with self.registry.lock:
+            self._refused += 1
+        self._note_drops()
+        return False
+
+    def _append_timed(self, value: Any, key: str | None) -> bool:
+        if self._is_inside():
+            self._put_off(lambda: self.append(value, key))
+            return True
+        self._refuse_if_closed()
+        next(self._counts.find(value, key))
+        size = sizeof(value, limit=_NODES)
         if self.max_bytes is not None and size > self.max_bytes:
-            self._dropped += 1
-            return _Gone(gone, 1, 1, refused=True)
-        self._entries.append(_Entry(self._next, value, size, now))
+            return self._refuse()
+        if self._locked(self._append, value, size, self._now()):
+            self._note_drops()
+        return True
+
+    def _append(self, value: Any, size: int, now: float) -> list[_Entry]:
+        self._refuse_if_closed()
+        gone = self._take_expired(now)
+        self._entries.append((self._next, value, size, now))
         self._next += 1
         self._bytes += size
-        dropped, unread = self._make_room(gone)
+        self._make_room(gone)
         self._watch_oldest()
-        return _Gone(gone, dropped, unread, refused=False)
+        return gone
 
-    def _make_room(self, gone: list[_Entry]) -> tuple[int, int]:
-        entries, most, limit = self._entries, self.max_entries, self.max_bytes
-        dropped = unread = 0
-        while (most is not None and len(entries) > most) or (
-            limit is not None and self._bytes > limit
+    def _make_room(self, gone: list[_Entry]) -> None:
+        entries, limit = self._entries, self.max_bytes
+        while len(entries) > self._most or (
+            limit is not None and self._value_bytes() > limit
         ):
-            oldest = self._take_oldest(gone)
-            dropped += 1
-            unread += oldest.seq > self._read
-        self._dropped += dropped
-        return dropped, unread
+            gone.append(self._take_oldest())
 
-    def _take_oldest(self, gone: list[_Entry]) -> _Entry:
+    def _take_oldest(self) -> _Entry:
+        fast = self._fast
         oldest = self._entries.popleft()
-        gone.append(oldest)
-        self._bytes -= oldest.bytes
+        if fast is None:
+            self._bytes -= oldest[2]
+        elif fast[4] is not None:
+            fast[4][1](-oldest[2])
+            next(fast[4][2])
         return oldest
 
     def _take_expired(self, now: float) -> list[_Entry]:
         gone: list[_Entry] = []
         ttl, entries = self.ttl, self._entries
         if ttl is not None:
-            while entries and entries[0].at + ttl <= now:
-                self._take_oldest(gone)
+            while entries and entries[0][3] + ttl <= now:
+                gone.append(self._take_oldest())
             self._expired += len(gone)
-            self.version += bool(gone)
+            self._left += len(gone)
+            self._revisions += bool(gone)
         return gone
-
-    def _weigh(self, value: Any) -> int:
-        estimator = self._estimator
-        if estimator is None:
-            return sizeof(value, limit=_NODES)
-        return estimator.weigh(value)
 
     def _now(self) -> float:
         return 0.0 if self.ttl is None else self.registry.clock.monotonic()
 
-    def _tell(self, dropped: int, unread: int) -> None:
-        notice = self._notice
-        if notice is None:
+    # -- what is dropped ---------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """
+        Changes whenever the content does, so that a session knows what to save.
+        """
+        return self._numbered() + self._refused + self._revisions
+
+    def _numbered(self) -> int:
+        """
+        How many entries have ever got a number.
+        """
+        fast = self._fast
+        if fast is None:
+            return self._next - 1
+        left: int = fast[1].__length_hint__()
+        return fast[3] - left - 1
+
+    @property
+    def dropped(self) -> int:
+        """
+        Entries that had to make room, or were refused for their size.
+        """
+        # Not counted one by one: what came and is neither here nor went otherwise.
+        numbered = self._numbered()
+        return max(0, numbered - len(self._entries) - self._left) + self._refused
+
+    @property
+    def drops(self) -> Drops:
+        """
+        What it means that it drops entries.
+        """
+        if self._drained:
+            return Drops.LOST
+        return Drops.MEANT if self._looked_at else Drops.FORGOTTEN
+
+    def goes_on(self) -> bool:
+        """
+        True for a full ring: it drops with the next entry, and would not say so soon.
+        """
+        if len(self._entries) >= self._most and not (self._timed or self._sized):
+            return True
+        self._notice = None
+        return False
+
+    def _note_drops(self) -> None:
+        if self._notice is None and self.dropped > self.told_drops:
             assert self.name is not None
-            notice = self._notice = notice_of(self.registry, self.kind, self.name)
-        notice.add(self.registry, dropped, unread, self.site)
+            self._notice = notice_of(self.registry, self.kind, self.name)
+            self._notice.join(self.registry, self)
 
     # -- reading -----------------------------------------------------------------------
 
@@ -283,7 +423,8 @@ class Ring(Container, Generic[_T]):
             msg = "page() takes the `next` of another page, or None, and a number"
             raise TypeError(msg)
         chosen, older, _ = self._look(self._page, before, most)
-        return Page(tuple(one.value for one in chosen), older)
+        self._looked_at = True
+        return Page(tuple(one[1] for one in chosen), older)
 
     def _look(self, step: Any, *arguments: Any) -> Any:
         now = self._now()
@@ -296,18 +437,31 @@ class Ring(Container, Generic[_T]):
         self, now: float, before: int | None, n: int
     ) -> tuple[list[_Entry], int | None, list[_Entry]]:
         gone = self._take_expired(now)
-        entries = self._entries
-        if not entries:
+        chosen = self._newest_before(before, n)
+        if not chosen:
             return [], None, gone
-        # Entries only ever leave at the old end: sequence numbers have no gaps.
-        first = entries[0].seq
-        stop = len(entries) if before is None else before - first
-        stop = min(max(0, stop), len(entries))
-        start = max(0, stop - n)
-        chosen = list(islice(entries, start, stop))
-        if chosen:
-            self._read = max(self._read, chosen[-1].seq)
-        return chosen, first + start if start else None, gone
+        chosen.reverse()
+        first = chosen[0][0]
+        entries = self._entries
+        return chosen, first if entries and entries[0][0] < first else None, gone
+
+    def _newest_before(self, before: int | None, n: int) -> list[_Entry]:
+        """
+        Newest first. Copies no more than it has to.
+        """
+        entries = self._entries
+        n = min(n, len(entries))
+        skip = more = 0
+        if before is not None and entries:
+            skip = min(max(0, entries[-1][0] + 1 - before - _SWAPPED), len(entries))
+            more = 2 * _SWAPPED
+        try:
+            found = list(islice(reversed(entries), skip, skip + n + more))
+        except RuntimeError:  # entries came in the middle of this
+            found = list(islice(reversed(entries.copy()), skip, skip + n + more))
+        if before is not None:
+            found = [one for one in found if one[0] < before]
+        return found[:n]
 
     def __iter__(self) -> Iterator[_T]:
         return iter(self.recent(len(self._entries)))
@@ -325,17 +479,18 @@ class Ring(Container, Generic[_T]):
         """
         How many were appended under each key, those that are gone included.
         """
-        return dict(self._counts)
+        return self._counts.plain()
 
     def info(self) -> RingInfo:
         """
         The figures of this moment.
         """
+        entries = len(self)
         return RingInfo(
-            entries=len(self),
-            bytes=self._bytes,
-            appended=self._appended,
-            dropped=self._dropped,
+            entries=entries,
+            bytes=self._value_bytes(),
+            appended=self._numbered() + self._refused,
+            dropped=self.dropped,
             expired=self._expired,
             max_entries=self.max_entries,
             max_bytes=self.max_bytes,
@@ -345,7 +500,29 @@ class Ring(Container, Generic[_T]):
         """
         Bytes of the values and of what the ring needs to hold them.
         """
-        return self._bytes + _ENTRY_BYTES * len(self._entries)
+        each = _SIZED_BYTES if self._sized else _PLAIN_BYTES
+        if self._timed:
+            each = _TIMED_BYTES
+        return self._value_bytes() + each * len(self._entries)
+
+    def _value_bytes(self) -> int:
+        fast = self._fast
+        if fast is None:
+            return self._bytes
+        if fast[4] is not None:
+            fast[4][1](0)
+            return next(fast[4][2])  # type: ignore[no-any-return]
+        version = self.version
+        known, estimate = self._estimate
+        if known != version:
+            entries = self._entries.copy()
+            number = min(len(entries), _SAMPLE)
+            step = len(entries) / number if number else 0.0
+            sample = [entries[int(at * step)][1] for at in range(number)]
+            measured = sum(sizeof(one, limit=_NODES) for one in sample)
+            estimate = round(measured * len(entries) / number) if number else 0
+            self._estimate = version, estimate
+        return estimate
 
     # -- taking out --------------------------------------------------------------------
 
@@ -363,17 +540,30 @@ class Ring(Container, Generic[_T]):
         Take all entries out, oldest first, and return them.
         """
         chosen, _ = self._look(self._take_all)
-        return [one.value for one in chosen]
+        self._drained = True
+        return [one[1] for one in chosen]
 
-    def _take_all(self, now: float) -> tuple[Iterable[_Entry], list[_Entry]]:
+    def _take_all(self, now: float) -> tuple[list[_Entry], list[_Entry]]:
         gone = self._take_expired(now)
         return self._empty(), gone
 
-    def _empty(self) -> deque[_Entry]:
-        entries, self._entries = self._entries, deque()
-        self._bytes = 0
-        self.version += bool(entries)
-        return entries
+    def _empty(self) -> list[_Entry]:
+        taken = self._pop(len(self._entries))
+        self._left += len(taken)
+        return taken
+
+    def _pop(self, number: int) -> list[_Entry]:
+        """
+        Take out the oldest. One by one: the deque is filled meanwhile, nothing is lost.
+        """
+        taken: list[_Entry] = []
+        try:
+            while len(taken) < number:
+                taken.append(self._take_oldest())
+        except IndexError:  # a destructor in the middle of this has emptied it
+            pass
+        self._revisions += bool(taken)
+        return taken
 
     def shrink(self, nbytes: int) -> int:
         """
@@ -383,16 +573,24 @@ class Ring(Container, Generic[_T]):
         """
         if not self.shrinkable or self._is_inside():
             return 0
-        return sum(one.bytes for one in self._locked(self._shrink, nbytes))
+        freed = 0
+        while freed < nbytes:
+            taken = self._locked(self._take_some)
+            if not taken:
+                break
+            freed += sum(
+                one[2] if len(one) > 2 else sizeof(one[1], limit=_NODES)
+                for one in taken
+            )
+        return freed
 
-    def _shrink(self, nbytes: int) -> list[_Entry]:
-        gone: list[_Entry] = []
-        target = self._bytes - nbytes
-        while self._entries and self._bytes > target:
-            self._take_oldest(gone)
-        self._dropped += len(gone)
-        self.version += bool(gone)
-        return gone
+    def _take_some(self) -> list[_Entry]:
+        """
+        A tenth of the entries, the oldest: they are dropped, but nobody is warned.
+        """
+        taken = self._pop(-(-len(self._entries) // 10))
+        self.told_drops += len(taken)
+        return taken
 
     # -- saving and restoring ----------------------------------------------------------
 
@@ -404,25 +602,27 @@ class Ring(Container, Generic[_T]):
         """
         entries, gone = self._look(self._all)
         del gone
+        numbered = self._numbered()
         head: dict[str, JSON] = {
             "ring": _FORMAT,
-            "next": self._next,
-            "read": self._read,
-            "appended": self._appended,
-            "dropped": self._dropped,
+            "next": numbered + 1,
+            "appended": numbered + self._refused,
+            "dropped": self.dropped,
             "expired": self._expired,
-            "counts": self.counts(),
+            "drained": self._drained,
+            "looked_at": self._looked_at,
+            "counts": dict(self.counts()),
         }
         if self.ttl is not None:
             clock = self.registry.clock
             head["time"] = clock.time()
             now = clock.monotonic()
-            head["ages"] = [now - one.at for one in entries]
-        return [head, *(one.value for one in entries)]
+            head["ages"] = [now - one[3] for one in entries]
+        return [head, *(one[1] for one in entries)]
 
     def _all(self, now: float) -> tuple[list[_Entry], list[_Entry]]:
         gone = self._take_expired(now)
-        return list(self._entries), gone
+        return list(self._entries.copy()), gone
 
     def load(self, dumped: list[JSON]) -> None:
         """
@@ -444,39 +644,52 @@ class Ring(Container, Generic[_T]):
         slept = max(0.0, clock.time() - head.get("time", clock.time()))
         ages = head.get("ages") or [0.0] * len(values)
         first = head["next"] - len(values)
-        entries = [
-            _Entry(first + at, value, self._weigh(value), now - ages[at] - slept)
-            for at, value in enumerate(values)
-        ]
+        entries: list[_Entry]
+        entries = list(enumerate(values, first))
+        if self._sized or self._timed:
+            entries = [(*one, sizeof(one[1], limit=_NODES)) for one in entries]
+        if self._timed:
+            times = [now - age - slept for age in ages]
+            entries = [(*one, at) for one, at in zip(entries, times, strict=True)]
         if self._is_inside():
             self._put_off(lambda: self.load(dumped))
             return
-        self._locked(self._replace, head, deque(entries), now)
+        self._locked(self._replace, head, entries, now)
 
     def _replace(
-        self, head: dict[str, Any], entries: deque[_Entry], now: float
-    ) -> tuple[deque[_Entry], list[_Entry]]:
+        self, head: dict[str, Any], entries: list[_Entry], now: float
+    ) -> tuple[list[_Entry], list[_Entry]]:
         self._refuse_if_closed()
+        version = self.version
         old = self._empty()
-        self._entries = entries
-        self._bytes = sum(one.bytes for one in entries)
+        numbered = head["next"] - 1
         self._next = head["next"]
-        self._read = head["read"]
-        self._appended = head["appended"]
-        self._dropped = head["dropped"]
+        self._refused = head["appended"] - numbered
         self._expired = head["expired"]
-        self._counts = dict(head["counts"])
-        self.version += 1
-        gone = self._take_expired(now)
-        self._make_room(gone)
+        # In `_left` goes what makes the other figures fit.
+        self._left = numbered - len(entries) - (head["dropped"] - self._refused)
+        self._counts = KeyCounts(head["counts"])
+        self._drained = head.get("drained", False)
+        self._looked_at = head.get("looked_at", False)
+        gone: list[_Entry] = []
+        if self._timed:
+            self._entries = deque(entries)
+            self._bytes = sum(one[2] for one in entries)
+            gone += self._take_expired(now)
+        else:
+            self._begin(head["next"], entries)
+        if self._timed or self._sized:
+            self._make_room(gone)
         self._watch_oldest()
+        self._revisions += version + 1 - self.version
+        self.told_drops = self.dropped
         return old, gone
 
     # -- life --------------------------------------------------------------------------
 
     def _watch_oldest(self) -> None:
         if self.ttl is not None and self._entries:
-            self._wake_at(self._entries[0].at + self.ttl)
+            self._wake_at(self._entries[0][3] + self.ttl)
 
     def _tidy(self) -> None:
         if self.ttl is not None:
@@ -485,20 +698,19 @@ class Ring(Container, Generic[_T]):
     def _expire(self, now: float) -> list[_Entry]:
         gone = self._take_expired(now)
         if self.ttl is not None and self._entries:
-            self._wake_later(self._entries[0].at + self.ttl, now)
+            self._wake_later(self._entries[0][3] + self.ttl, now)
         return gone
+
+    def _after_fork(self, registry: Registry) -> None:
+        super()._after_fork(registry)
+        self._notice = None
 
     def _disarm(self) -> None:
         self._rest()
         self.clear()
+        notice, self._notice = self._notice, None
+        if notice is not None:
+            notice.leave(self)
 
     def _release(self) -> None:
         self._disarm()
-
-
-def _checked_key(key: Any) -> str:
-    if not isinstance(key, str):
-        msg = f"the key of an entry must be a text, not a {type(key).__name__}"
-        raise TypeError(msg)
-    # A plain text, so that looking it up runs no code of a subclass.
-    return str.__str__(key)
