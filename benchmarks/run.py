@@ -29,10 +29,17 @@ QUESTIONS = {
         "cache_memory.py"
     ),
     "How long does shrinking hold everybody up?": "cache_pauses.py",
+    "How right are sizes, and what does measuring cost?": "sizing.py",
 }
 # These differ between versions of Python: they run on the second one too, where its
 # environment has been made.
-ON_BOTH = {"cache_speed.py", "cache_threads.py", "cache_memory.py", "cache_pauses.py"}
+ON_BOTH = {
+    "cache_speed.py",
+    "cache_threads.py",
+    "cache_memory.py",
+    "cache_pauses.py",
+    "sizing.py",
+}
 SECOND = HERE.parent / ".venvs" / "3.13" / "bin" / "python"
 PEERS = (
     "flask",
@@ -46,6 +53,7 @@ PEERS = (
     "moka-py",
     "lru-dict",
     "async-lru",
+    "pympler",
 )
 # Lines of a program's output that stand as they are; any other becomes a list's item.
 MARKDOWN = ("|", "!", "#", "*")

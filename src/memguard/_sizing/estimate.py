@@ -24,7 +24,7 @@ from memguard._sizing.walk import walked
 __all__ = ("Estimator",)
 
 _FIRST: Final = 4  # walked, to begin with
-_MOST: Final = 32  # puts from one walk to the next, at most
+_MOST: Final = 48  # puts from one walk to the next, at most
 _DOUBTS: Final = 500  # walks in a row to find out what is shared, at most
 _WEIGHT: Final = 1 / 16  # of a new figure in the mean
 _KINDS: Final = 512  # more kinds than this share one mean
@@ -136,12 +136,11 @@ class Estimator:
         """
         shared = self._shared
         walk = walked(value, _NODES, dict.fromkeys(shared.known))
-        charged = shared.changed(walk, value)
-        if charged:
+        if shared.learn(walk, value):
             before = walk
             walk = walked(value, _NODES, dict.fromkeys(shared.known))
-            if charged > 0 and before.complete and walk.complete:
-                self._credit += (before.total - walk.total) * charged
+            if before.complete and walk.complete:
+                self._credit += max(0, before.total - walk.total) * shared.charged
         if walk.complete:
             return walk.total
         return extrapolated(value, _NODES, shared.known)

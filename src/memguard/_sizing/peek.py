@@ -25,15 +25,15 @@ from memguard._sizing.plans import (
 
 __all__ = ("peek",)
 
-_THINGS: Final = 64  # looked at, besides texts
-_OF_ONE: Final = 16  # of one container, besides texts
-_TEXTS: Final = 512  # of one container, and other things that are told apart from them
-_LONG: Final = 512  # bytes of a text that is worth being looked up
-# In the container, in two lists, two variables, and the argument of getrefcount.
-_OURS: Final = 6
+_CONTAINERS: Final = 16  # looked into
+_OF_ONE: Final = 6  # containers of one container, so that others have their turn
+_OTHERS: Final = 24  # of one container, that are neither texts, bytes nor numbers
+_THINGS: Final = 512  # of one container
+_LONG: Final = 512  # bytes of a text that makes it worth being looked up
+# In the container, in a copy of it, two variables, and the argument of getrefcount.
+_OURS: Final = 5
 
-_text_size: Final = str.__sizeof__
-_float_size: Final = (0.0).__sizeof__()
+_float_bytes: Final = (0.0).__sizeof__()
 
 
 def peek(root: object, plan: Plan, known: Mapping[int, int]) -> int:
@@ -41,50 +41,61 @@ def peek(root: object, plan: Plan, known: Mapping[int, int]) -> int:
     About the bytes of *root*, by a look at some of the things nearest to it.
 
     Keys of dicts are left out, and what is *known* to be shared. Things count as often
-    as they are met. Texts are all read, of other things some stand for all.
+    as they are met. Of many containers in one some stand for all.
     """
     total: float = own_bytes(root, plan)
-    left = _THINGS
     todo: list[tuple[Any, Plan, float]] = [(root, plan, 1)]
     for obj, how, times in todo:
-        things = _nearest(obj, how)
-        texts = [one for one in things if type(one) is str]
-        size = sum(map(_text_size, texts))
-        if known and size >= _LONG:
-            size -= _of_shared(texts, known)
-        if len(texts) < len(things):
-            others = [one for one in things if type(one) is not str]
-            count = len(others)
-            if count > _OF_ONE:
-                others = others[:: -(-count // _OF_ONE)]
-            times_each = times * count / len(others)
-            left -= len(others)
-            other_size = 0
-            for one in others:
-                kind = type(one)
-                if kind is int:
-                    other_size += INT
-                elif kind is float:
-                    other_size += _float_size
-                elif kind is not NoneType and kind is not bool:
-                    way = BUILT_IN.get(id(kind)) or plan_of(kind)
-                    if way is not NOTHING and not (known and _is_shared(one, known)):
-                        other_size += own_bytes(one, way)
-                        if way is not FLAT:
-                            todo.append((one, way, times_each))
-            total += other_size * times_each
+        size = 0
+        others = []
+        for one in _nearest(obj, how):
+            kind = type(one)
+            if kind is str or kind is bytes:
+                own = one.__sizeof__()
+                if own < _LONG or not known or not _is_shared(one, known):
+                    size += own
+            elif kind is dict or kind is list:
+                others.append(one)
+            elif kind is int:
+                size += INT
+            elif kind is float:
+                size += _float_bytes
+            elif kind is not NoneType and kind is not bool:
+                others.append(one)
         total += size * times
-        if left <= 0:
-            break
+        if others:
+            total += times * _of_others(others, known, times, todo)
+        if len(todo) > _CONTAINERS:
+            del todo[_CONTAINERS:]
     return int(total)
 
 
-def _of_shared(texts: list[Any], known: Mapping[int, int]) -> int:
+def _of_others(
+    others: list[Any],
+    known: Mapping[int, int],
+    times: float,
+    todo: list[tuple[Any, Plan, float]],
+) -> float:
+    """
+    Bytes of things without what they hold; some of those that hold any go into *todo*.
+    """
     size = 0
-    for one in texts:
-        if len(one) >= _LONG and _is_shared(one, known):
-            size += one.__sizeof__()
-    return size
+    holders = []
+    count = len(others)
+    if count > _OTHERS:
+        others = others[:: -(-count // _OTHERS)]
+    for one in others:
+        kind = type(one)
+        plan = BUILT_IN.get(id(kind)) or plan_of(kind)
+        if plan is not NOTHING and not (known and _is_shared(one, known)):
+            size += own_bytes(one, plan)
+            if plan is not FLAT:
+                holders.append((one, plan))
+    part = count / len(others)
+    some = holders[:: -(-len(holders) // _OF_ONE)] if holders else holders
+    for one, plan in some:
+        todo.append((one, plan, times * part * len(holders) / len(some)))
+    return size * part
 
 
 def _is_shared(one: object, known: Mapping[int, int]) -> bool:
@@ -98,14 +109,14 @@ def _nearest(obj: Any, plan: Plan) -> Sequence[Any]:
     """
     try:
         if plan is DICT:
-            if len(obj) <= _TEXTS:
+            if len(obj) <= _THINGS:
                 return list(obj.values())
-            return list(islice(obj.values(), _TEXTS))
+            return list(islice(obj.values(), _THINGS))
         if plan is SEQUENCE:
-            return obj[:_TEXTS]  # type: ignore[no-any-return]
+            return obj[:_THINGS]  # type: ignore[no-any-return]
         if plan is SUBDICT:
-            return list(islice(dict.values(obj), _TEXTS))
-        return list(islice(content(obj, plan), _TEXTS))
+            return list(islice(dict.values(obj), _THINGS))
+        return list(islice(content(obj, plan), _THINGS))
     except RuntimeError:
         # It changed while it was read. One step of C code cannot be disturbed.
-        return gc.get_referents(obj)[:_TEXTS]
+        return gc.get_referents(obj)[:_THINGS]

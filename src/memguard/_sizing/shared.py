@@ -21,7 +21,9 @@ __all__ = ("Shared",)
 
 # The thing's first holder, the dict of what was seen, the argument of getrefcount.
 _SOLE: Final = 3
-# So many others hold only what belongs to the process: constants, what is immortal.
+# So many hold only what belongs to the process: constants, what is immortal.
+# So many others are more than the variables of callers, if it is seen again.
+_MANY: Final = 6
 _WIDELY: Final = 1000
 _SMALL: Final = (str, bytes, int, float)  # not worth walking for
 _KNOWN: Final = 1000  # shared things, then the longest known is forgotten
@@ -33,62 +35,72 @@ class Shared:
     The shared things of one container, and what may be found to be one.
     """
 
-    __slots__ = ("_old", "_young", "known", "unsettled")
+    __slots__ = ("_old", "_young", "charged", "known", "unsettled")
 
     def __init__(self) -> None:
         #: Identity to the number of outside holders it must at least have.
         self.known: dict[int, int] = {}
-        # Identity to outside holders at the last sight, and sightings.
+        #: How often what was found last had been charged too much.
+        self.charged = 0
+        #: Whether a part of the last value may yet prove to be shared.
+        self.unsettled = False
+        # Identity to outside holders at the first sight, and sightings.
         self._young: dict[int, tuple[int, int]] = {}
         self._old: dict[int, tuple[int, int]] = {}
-        self.unsettled = False
 
-    def changed(self, walk: Walk, root: object) -> int:
+    def learn(self, walk: Walk, root: object) -> bool:
         """
-        Learn from a walk that left out what was known; how often the newly found were
-        charged before, 0 if nothing is new, -1 if something known has gone.
-
-        `unsettled` tells afterwards whether a large thing may yet prove to be shared.
+        Take in a walk from *root* that left out what is known; True where it would go
+        another way now.
         """
+        self.charged = 0
         self.unsettled = False
         again = Counter(map(id, walk.again))
-        if self._forgot(walk, again):
-            return -1
-        charged = 0
+        changed = self._forget(walk, again)
         counts = map(getrefcount, walk.seen.values())
         for key, count in list(zip(walk.seen, counts, strict=True)):
-            if count <= _SOLE:
+            if count <= _SOLE or key in self.known or key == id(root):
                 continue
             # Whatever was met again is once more in the value, and in `again`.
             outside = count - _SOLE - 2 * again[key]
-            if outside > 0 and key not in self.known and key != id(root):
-                times = self._suspect(key, outside)
-                charged = max(charged, times)
-                if not times and type(walk.seen[key]) not in _SMALL:
+            if outside > 0:
+                small = type(walk.seen[key]) in _SMALL
+                if self._is_shared(key, outside, small=small):
+                    changed = True
+                elif not small:
                     self.unsettled = True
-        return charged
+        return changed
 
-    def _forgot(self, walk: Walk, again: Counter[int]) -> bool:
-        gone = False
+    def _forget(self, walk: Walk, again: Counter[int]) -> bool:
+        """
+        True where something else was at the place of what was known.
+        """
+        changed = False
         for one in walk.again:
             key = id(one)
-            if key in self.known:
-                # In the value and in `again` each time; the variable, the argument.
-                outside = getrefcount(one) - 2 * again[key] - 2
-                if outside < self.known[key]:
-                    gone = self.known.pop(key, None) is not None
-                else:
-                    self.known[key] = max(self.known[key], outside // 2)
-        return gone
+            least = self.known.get(key)
+            if least is None:
+                continue
+            # In the value and in `again` each time; the variable, the argument.
+            outside = getrefcount(one) - 2 * again[key] - 2
+            if outside >= least:
+                self.known[key] = max(least, outside // 2)
+            else:
+                self.known.pop(key, None)
+                changed = True
+        return changed
 
-    def _suspect(self, key: int, outside: int) -> int:
-        last, sightings = self._young.get(key) or self._old.get(key, (outside, 0))
-        if outside < _WIDELY and outside <= last:
+    def _is_shared(self, key: int, outside: int, *, small: bool) -> bool:
+        first, sightings = self._young.get(key) or self._old.get(key, (outside, 0))
+        seen_before = sightings > 0 and (outside > first or outside >= _MANY)
+        if not seen_before and not (small and outside >= _WIDELY):
             if len(self._young) >= _SUSPECTS:
                 self._old, self._young = self._young, {}
-            self._young[key] = outside, sightings + 1
-            return 0
+            self._young[key] = first, sightings + 1
+            return False
         if len(self.known) >= _KNOWN:
             self.known.pop(next(iter(self.known)), None)
-        self.known[key] = max(2, outside // 2)
-        return max(1, sightings)
+        self.known[key] = max(2, outside * 3 // 4)
+        # Its first holder outside may have been an entry, which was charged as well.
+        self.charged = max(self.charged, sightings - (first > 1))
+        return True
