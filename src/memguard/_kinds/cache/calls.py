@@ -5,16 +5,18 @@ From calls of a function to keys of its cache, and the cache that belongs to it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any, Final
 from weakref import ref
 
 from memguard._kinds.cache.cache import Cache
 from memguard._kinds.cache.cells import GONE
+from memguard._kinds.cache.flight import MISSING, Wanted, load
 from memguard._kinds.cache.instances import Instances, Token
 from memguard._kinds.cache.keys import Parameters, unhashable
 from memguard._kinds.cache.store import Load
-from memguard._kinds.callbacks import name_of
+from memguard._kinds.callbacks import is_async, name_of
 from memguard._tree import Branch
 
 __all__ = ("Calls", "FunctionCache")
@@ -28,11 +30,14 @@ class FunctionCache(Cache[Any, Any]):
     The cache of one function: it ends with the function, entries with their instance.
     """
 
-    __slots__ = ("_function", "instances")
+    __slots__ = ("_calls", "_function", "instances")
 
     def __init__(self, owner: Branch, name: str, **options: Any) -> None:
         super().__init__(owner, name, **options)
         self._function: ref[Any] | None = None
+        # Weak, as everything here: a function that calls itself refers to what
+        # `cached` returned, and would keep itself alive.
+        self._calls: ref[Calls] | None = None
         node = ref(self)
 
         def tell() -> None:
@@ -41,6 +46,27 @@ class FunctionCache(Cache[Any, Any]):
                 cache.registry.collected.append(cache)
 
         self.instances = Instances(tell)
+
+    def serve(self, calls: Calls) -> None:
+        """
+        What is missing is to be had from *calls*.
+        """
+        self._calls = ref(calls)
+
+    def _missing(self, key: Any) -> Any:
+        if self.instances.dead:
+            self.reap()
+        value = self._look_up(key)
+        if value is not MISSING:
+            return value
+        calls = None if self._calls is None else self._calls()
+        if calls is None:
+            msg = (
+                f"the function of cache {self.label!r} is gone; keep it for as long as"
+                " its `fast` is used"
+            )
+            raise ReferenceError(msg)
+        return MISSING if calls.is_async else load(self, calls.wanted(key))
 
     def follow(self, function: FunctionType) -> None:
         """
@@ -87,50 +113,113 @@ class Calls:
     From calls of one function to keys of its cache.
     """
 
-    __slots__ = ("_named_like_method", "_parameters", "cache", "fn", "wrapper")
+    __slots__ = (
+        "__weakref__",
+        "_is_bare",
+        "_parameters",
+        "cache",
+        "fn",
+        "is_async",
+        "patience",
+        "store",
+        "wrapper",
+    )
 
-    def __init__(self, fn: Callable[..., Any], cache: FunctionCache) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        cache: FunctionCache,
+        store: Callable[[Any], bool],
+        patience: float,
+    ) -> None:
         self.fn = fn
         self.cache = cache
+        self.store = store
+        self.patience = patience
+        self.is_async = is_async(fn)
         self.wrapper: ref[Any] | None = None
         self._parameters: Parameters | None = None
-        self._named_like_method: bool | None = None
+        self._is_bare = False
 
-    def key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
+    @property
+    def parameters(self) -> Parameters:
         """
-        The key of a call and its hash; (None, 0) if it cannot be called like that.
-
-        Raises TypeError for an argument that cannot be hashed, and for an instance
-        that cannot be referenced weakly.
+        The parameters of the function.
         """
         parameters = self._parameters
         if parameters is None:
             parameters = self._parameters = Parameters.of(self.fn)
+            # The key of a function of one argument is that argument.
+            self._is_bare = (
+                len(parameters.names) + len(parameters.keywords) == 1
+                and not parameters.is_open
+                and self.is_method() is False
+            )
+        return parameters
+
+    def is_method(self) -> bool | None:
+        """
+        Whether the first argument is the instance, or the class, of a method; None
+        where only the argument itself can tell.
+        """
+        parameters = self._parameters or self.parameters
+        if not parameters.names:
+            return False
+        if parameters.names[0] in _INSTANCES:
+            return True
+        outer = getattr(self.fn, "__qualname__", "").rpartition(".")[0]
+        return None if outer and not outer.endswith("<locals>") else False
+
+    def key(self, args: tuple[Any, ...], kwargs: dict[str, Any], verb: str = "") -> Any:
+        """
+        The key of a call, or of what *verb* is to do with it.
+
+        Raises TypeError if the function cannot be called like that, for an argument
+        that cannot be hashed, and for an instance that cannot be referenced weakly.
+        """
+        parameters = self.parameters
         key = parameters.key(args, kwargs)
         if key is None:
-            return None, 0
-        cache = self.cache
-        if cache.instances.dead:
-            cache.reap()
-        bare = key
-        if parameters.names and self._is_method(parameters.names[0], key[0]):
-            key = (self._token(key[0]), *key[1:])
-        try:
-            return key, hash(key)
-        except TypeError as error:
-            raise unhashable(self.fn, parameters, bare) from error
+            name = name_of(self.fn)
+            call = f"{name}.{verb}()" if verb else f"{name}()"
+            msg = f"{call} takes the arguments of a call of {name}, and got others"
+            raise TypeError(msg)
+        if self.cache.instances.dead:
+            self.cache.reap()
+        if self._is_bare:
+            found = key[0]
+        elif parameters.names and self._is_method(key[0]):
+            found = (self.token(key[0]), *key[1:])
+        else:
+            found = key
+        self._check(found, key)
+        return found
 
-    def _is_method(self, name: str, first: Any) -> bool:
+    def _check(self, found: Any, key: tuple[Any, ...]) -> None:
+        try:
+            hash(found)
+        except TypeError as error:
+            raise unhashable(self.fn, self.parameters, key) from error
+
+    def explain(self, found: Any, error: TypeError) -> None:
+        """
+        Raise a better error, if *error* came of a key that cannot be hashed.
+        """
+        try:
+            hash(found)
+        except TypeError:
+            key = (found,) if self._is_bare else found
+            raise unhashable(self.fn, self.parameters, key) from error
+
+    def _is_method(self, first: Any) -> bool:
         """
         True where the first argument is the instance, or the class, of a method.
 
         By its name, or because its class has this very function under its own name.
         """
-        if name in _INSTANCES:
-            return True
-        outer = getattr(self.fn, "__qualname__", "").rpartition(".")[0]
-        if not outer or outer.endswith("<locals>"):
-            return False
+        known = self.is_method()
+        if known is not None:
+            return known
         wrapper = None if self.wrapper is None else self.wrapper()
         own_name = getattr(self.fn, "__name__", "")
         kind = first if isinstance(first, type) else type(first)
@@ -142,7 +231,35 @@ class Calls:
                 return True
         return False
 
-    def _token(self, instance: Any) -> Token:
+    def fast(self, wrapper: Any) -> Any:
+        """
+        The same call with as little in between as can be.
+        """
+        if self._is_bare and not self.is_async and self.parameters.names:
+            return self.cache.fast
+        # Bound to nobody, and with a reference to nobody: a function that had itself
+        # as an attribute would not end before a collection.
+        copy = FunctionType(
+            wrapper.__code__,
+            wrapper.__globals__,
+            wrapper.__name__,
+            wrapper.__defaults__,
+            wrapper.__closure__,
+        )
+        copy.__kwdefaults__ = wrapper.__kwdefaults__
+        return copy
+
+    def wanted(self, key: Any) -> Wanted:
+        """
+        The result of the call that has this key, to be loaded.
+        """
+        compute = partial(self.call, key)
+        return Wanted(key, hash(key), compute, self.store, self.patience)
+
+    def token(self, instance: Any) -> Token:
+        """
+        What stands for *instance* in keys.
+        """
         try:
             return self.cache.instances.token(instance)
         except TypeError:
@@ -154,12 +271,17 @@ class Calls:
             )
             raise TypeError(msg) from None
 
-    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call(self, key: Any) -> Any:
         """
-        Call the function itself; its result must be good for more than one reader.
+        Make the call that has this key. Its result must be good for more than one
+        reader.
         """
+        key = (key,) if self._is_bare else key
+        if key and type(key[0]) is Token:
+            key = (key[0].instance(), *key[1:])
+        args, kwargs = self.parameters.call(key)
         result = self.fn(*args, **kwargs)
-        if type(result) in _ONCE_ONLY:
+        if type(result) in _ONCE_ONLY and not self.is_async:
             kind = type(result).__name__
             if type(result) is CoroutineType:
                 result.close()
@@ -169,16 +291,3 @@ class Calls:
             )
             raise TypeError(msg)
         return result
-
-    def known_key(
-        self, verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, int]:
-        """
-        As `key`, for a verb that cannot leave the complaint to the function.
-        """
-        key, hashed = self.key(args, kwargs)
-        if key is None:
-            name = name_of(self.fn)
-            msg = f"{name}.{verb}() takes the arguments of a call of {name}"
-            raise TypeError(msg)
-        return key, hashed

@@ -5,7 +5,7 @@ Functions with a cache: real functions, sync or async, of any signature.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from itertools import count
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
@@ -14,15 +14,9 @@ from weakref import ref
 from memguard._kinds.cache.cache import is_some
 from memguard._kinds.cache.calls import Calls, FunctionCache
 from memguard._kinds.cache.figures import CacheInfo
-from memguard._kinds.cache.flight import (
-    MISSING,
-    Wanted,
-    aload,
-    arefresh,
-    load,
-    refresh,
-)
-from memguard._kinds.callbacks import is_async, name_of
+from memguard._kinds.cache.flight import MISSING, aload, arefresh, refresh
+from memguard._kinds.cache.wrappers import GENERIC, make_wrapper
+from memguard._kinds.callbacks import name_of
 from memguard._kinds.caps import lifetime
 from memguard._tree import Branch, Node, conflict
 from memguard.errors import SpecConflict
@@ -41,7 +35,6 @@ _S = TypeVar("_S")
 _R_co = TypeVar("_R_co", covariant=True)
 
 _GENERATOR: Final = 0x20 | 0x200  # inspect.CO_GENERATOR, CO_ASYNC_GENERATOR
-_NO_KEYWORDS: Final[dict[str, Any]] = {}
 _serial = count(2)
 
 
@@ -126,14 +119,11 @@ def make_cached(
         msg = "load_timeout must be a time: nobody waits without a deadline"
         raise ValueError(msg)
     cache = _placed(place, owner, fn, name, options)
-    make = _asynchronous if is_async(fn) else _synchronous
-    calls = Calls(fn, cache)
-    wrapper = make(calls, store or is_some, patience)
-    update_wrapper(wrapper, fn)
-    if not hasattr(fn, "__name__"):
-        wrapper.__name__ = wrapper.__qualname__ = name_of(fn)
+    calls = Calls(fn, cache, store or is_some, patience)
+    wrapper = _wrapper(calls)
     _add_verbs(wrapper, calls)
     calls.wrapper = ref(wrapper)
+    cache.serve(calls)
     cache.follow(wrapper)
     return wrapper
 
@@ -184,75 +174,58 @@ def _placed(
             continue  # another thread has just taken the name
 
 
-def _synchronous(
-    calls: Calls, store: Callable[[Any], bool], patience: float
-) -> FunctionType:
-    cache = calls.cache
+def _wrapper(calls: Calls) -> Any:
+    """
+    The function itself, without its verbs.
+    """
+    fn, cache = calls.fn, calls.cache
+    # What has another signature than its code binds its arguments itself.
+    is_plain = type(fn) is FunctionType and not (
+        hasattr(fn, "__wrapped__") or hasattr(fn, "__signature__")
+    )
+    is_method = calls.is_method() if is_plain else None
+    parameters = calls.parameters if is_plain and is_method is not None else GENERIC
 
-    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key, hashed = calls.key(args, kwargs)
-        if key is None:
-            return calls.fn(*args, **kwargs)  # which says what is wrong with it
-        value = cache._look_up(key)
-        if value is MISSING:
-            compute = partial(calls.call, args, kwargs)
-            return load(cache, Wanted(key, hashed, compute, store, patience))
-        return value
+    def load(key: Any) -> Any:
+        return aload(cache, calls.wanted(key))
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return call(args, kwargs)
-
-    def fast(*args: Any) -> Any:
-        return call(args, _NO_KEYWORDS)
-
-    def renew(*args: Any, **kwargs: Any) -> Any:
-        key, hashed = calls.known_key("refresh", args, kwargs)
-        compute = partial(calls.call, args, kwargs)
-        return refresh(cache, Wanted(key, hashed, compute, store, patience))
-
-    wrapper.fast = fast  # type: ignore[attr-defined]
-    wrapper.refresh = renew  # type: ignore[attr-defined]
-    return wrapper  # type: ignore[return-value]
-
-
-def _asynchronous(
-    calls: Calls, store: Callable[[Any], bool], patience: float
-) -> FunctionType:
-    cache = calls.cache
-
-    async def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key, hashed = calls.key(args, kwargs)
-        if key is None:
-            return await calls.fn(*args, **kwargs)
-        value = cache._look_up(key)
-        if value is MISSING:
-            compute = partial(calls.fn, *args, **kwargs)
-            return await aload(cache, Wanted(key, hashed, compute, store, patience))
-        return value
-
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await call(args, kwargs)
-
-    async def fast(*args: Any) -> Any:
-        return await call(args, _NO_KEYWORDS)
-
-    async def renew(*args: Any, **kwargs: Any) -> Any:
-        key, hashed = calls.known_key("refresh", args, kwargs)
-        compute = partial(calls.fn, *args, **kwargs)
-        return await arefresh(cache, Wanted(key, hashed, compute, store, patience))
-
-    wrapper.fast = fast  # type: ignore[attr-defined]
-    wrapper.refresh = renew  # type: ignore[attr-defined]
-    return wrapper  # type: ignore[return-value]
+    wrapper: Any = make_wrapper(
+        parameters,
+        is_async=calls.is_async,
+        is_method=bool(is_method),
+        front=cache._engine.front,
+        calls=calls,
+        load=load,
+        missing=MISSING,
+    )
+    update_wrapper(wrapper, fn)
+    if not hasattr(fn, "__name__"):
+        wrapper.__name__ = wrapper.__qualname__ = name_of(fn)
+    # Errors of the interpreter name the code, not the function.
+    names = {"co_name": wrapper.__name__}
+    if hasattr(wrapper.__code__, "co_qualname"):
+        names["co_qualname"] = wrapper.__qualname__
+    wrapper.__code__ = wrapper.__code__.replace(**names)
+    if parameters is not GENERIC:
+        wrapper.__defaults__ = fn.__defaults__
+        wrapper.__kwdefaults__ = fn.__kwdefaults__
+    return wrapper
 
 
 def _add_verbs(wrapper: Any, calls: Calls) -> None:
     cache = calls.cache
 
     def invalidate(*args: Any, **kwargs: Any) -> bool:
-        key, _ = calls.known_key("invalidate", args, kwargs)
-        return cache.invalidate(key)
+        return cache.invalidate(calls.key(args, kwargs, "invalidate"))
+
+    def renew(*args: Any, **kwargs: Any) -> Any:
+        return refresh(cache, calls.wanted(calls.key(args, kwargs, "refresh")))
+
+    async def arenew(*args: Any, **kwargs: Any) -> Any:
+        return await arefresh(cache, calls.wanted(calls.key(args, kwargs, "refresh")))
 
     wrapper.invalidate = invalidate
+    wrapper.refresh = arenew if calls.is_async else renew
     wrapper.clear = cache.clear
     wrapper.info = cache.info
+    wrapper.fast = calls.fast(wrapper)

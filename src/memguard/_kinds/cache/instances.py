@@ -26,7 +26,10 @@ class Token:
     Stands for one instance. Compared by identity; runs no code of the instance.
     """
 
-    __slots__ = ()
+    __slots__ = ("instance",)
+
+    def __init__(self, instance: ref[Any]) -> None:
+        self.instance = instance
 
 
 class _Ref(ref):  # type: ignore[type-arg]
@@ -76,7 +79,7 @@ class Instances:
                 self._refs.pop(ident, None)
             new = _Ref(instance, _on_death)
             new.dead, new.ident, new.tell = self.dead, ident, self.tell
-            new.token = Token()
+            new.token = Token(ref(instance))
             found = self._refs.setdefault(ident, new)
         return found.token
 

@@ -95,21 +95,26 @@ class Parameters:
         return found
 
     @property
-    def _is_plain(self) -> bool:
-        return not (self.rest or self.extra or self.keywords)
+    def is_open(self) -> bool:
+        """
+        True where there may be more arguments than parameters.
+        """
+        return self.rest or self.extra
 
-    def key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def key(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, ...] | None:
         """
         The arguments of a call in one order, or None if it cannot be called like that.
         """
-        plain = self._is_plain
-        if plain and not kwargs and len(args) == len(self.names):
+        exactly = len(args) == len(self.names)
+        if exactly and not (self.is_open or self.keywords or kwargs):
             return args
         left = dict(kwargs)
         values = self._values(args, left)
         if values is None or (left and not self.extra):
             return None
-        if plain:
+        if not self.is_open:
             return tuple(values)
         return (*values, args[len(self.names) :], tuple(sorted(left.items())))
 
@@ -132,13 +137,26 @@ class Parameters:
                 return None
         return values
 
+    def call(self, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """
+        The arguments that have this key.
+        """
+        count = len(self.names)
+        last = count + len(self.keywords)
+        kwargs = dict(zip(self.keywords, key[count:last], strict=True))
+        if not self.is_open:
+            return key[:count], kwargs
+        rest, extra = key[last:]
+        kwargs.update(extra)
+        return (*key[:count], *rest), kwargs
+
     def named(self, key: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
         """
         The arguments in a key, each with what to call it.
         """
         names = self.names + self.keywords
         yield from zip(names, key, strict=False)
-        if not self._is_plain:
+        if self.is_open:
             rest, extra = key[len(names) :]
             for at, value in enumerate(rest):
                 yield f"*args[{at}]", value
