@@ -16,6 +16,7 @@ from memguard._kinds.cache.flight import MISSING, Wanted, load
 from memguard._kinds.cache.instances import Instances, Token
 from memguard._kinds.cache.keys import Parameters, unhashable
 from memguard._kinds.cache.store import Load
+from memguard._kinds.cache.trust import FLAT
 from memguard._kinds.callbacks import is_async, name_of
 from memguard._tree import Branch
 
@@ -149,10 +150,8 @@ class Calls:
         parameters = self._parameters
         if parameters is None:
             parameters = self._parameters = Parameters.of(self.fn)
-            # The key of a function of one argument is that argument.
             self._is_bare = (
                 len(parameters.names) + len(parameters.keywords) == 1
-                and not parameters.is_open
                 and self.is_method() is False
             )
         return parameters
@@ -186,7 +185,7 @@ class Calls:
             raise TypeError(msg)
         if self.cache.instances.dead:
             self.cache.reap()
-        if self._is_bare:
+        if self._is_bare and self._is_short(key):
             found = key[0]
         elif parameters.names and self._is_method(key[0]):
             found = (self.token(key[0]), *key[1:])
@@ -194,6 +193,21 @@ class Calls:
             found = key
         self._check(found, key)
         return found
+
+    def _is_short(self, key: tuple[Any, ...]) -> bool:
+        """
+        True where the key of a call with one argument is that argument.
+
+        Where there may be more arguments it must not look like the key of others.
+        """
+        if self.parameters.is_open:
+            return len(key) == 1 and type(key[0]) in FLAT
+        return True
+
+    def _is_bare_key(self, found: Any) -> bool:
+        if self.parameters.is_open:
+            return type(found) is not tuple
+        return self._is_bare
 
     def _check(self, found: Any, key: tuple[Any, ...]) -> None:
         try:
@@ -208,7 +222,7 @@ class Calls:
         try:
             hash(found)
         except TypeError:
-            key = (found,) if self._is_bare else found
+            key = (found,) if self._is_bare_key(found) else found
             raise unhashable(self.fn, self.parameters, key) from error
 
     def _is_method(self, first: Any) -> bool:
@@ -235,7 +249,13 @@ class Calls:
         """
         The same call with as little in between as can be.
         """
-        if self._is_bare and not self.is_async and self.parameters.names:
+        parameters = self._parameters
+        if (
+            parameters is not None
+            and self._is_bare
+            and parameters.names
+            and not (self.is_async or parameters.is_open)
+        ):
             return self.cache.fast
         # Bound to nobody, and with a reference to nobody: a function that had itself
         # as an attribute would not end before a collection.
@@ -276,7 +296,7 @@ class Calls:
         Make the call that has this key. Its result must be good for more than one
         reader.
         """
-        key = (key,) if self._is_bare else key
+        key = (key,) if self._is_bare_key(key) else key
         if key and type(key[0]) is Token:
             key = (key[0].instance(), *key[1:])
         args, kwargs = self.parameters.call(key)

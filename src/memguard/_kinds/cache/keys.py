@@ -114,9 +114,10 @@ class Parameters:
         values = self._values(args, left)
         if values is None or (left and not self.extra):
             return None
-        if not self.is_open:
+        rest = args[len(self.names) :]
+        if not rest and not left:
             return tuple(values)
-        return (*values, args[len(self.names) :], tuple(sorted(left.items())))
+        return (*values, rest, tuple(sorted(left.items())))
 
     def _values(self, args: tuple[Any, ...], left: dict[str, Any]) -> list[Any] | None:
         """
@@ -144,7 +145,7 @@ class Parameters:
         count = len(self.names)
         last = count + len(self.keywords)
         kwargs = dict(zip(self.keywords, key[count:last], strict=True))
-        if not self.is_open:
+        if len(key) == last:
             return key[:count], kwargs
         rest, extra = key[last:]
         kwargs.update(extra)
@@ -156,7 +157,7 @@ class Parameters:
         """
         names = self.names + self.keywords
         yield from zip(names, key, strict=False)
-        if self.is_open:
+        if len(key) > len(names):
             rest, extra = key[len(names) :]
             for at, value in enumerate(rest):
                 yield f"*args[{at}]", value

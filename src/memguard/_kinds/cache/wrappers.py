@@ -14,6 +14,7 @@ from types import FunctionType
 from typing import Any, Final
 
 from memguard._kinds.cache.keys import Parameters
+from memguard._kinds.cache.trust import FLAT
 
 __all__ = ("GENERIC", "make_wrapper")
 
@@ -86,7 +87,13 @@ def make_wrapper(
     return made
 
 
-_BUILTINS: Final = {"tuple": tuple, "sorted": sorted, "TypeError": TypeError}
+_BUILTINS: Final = {
+    "TypeError": TypeError,
+    "flat·": FLAT,
+    "sorted": sorted,
+    "tuple": tuple,
+    "type": type,
+}
 
 
 def _spelled(parameters: Parameters) -> str:
@@ -118,12 +125,22 @@ def _key(parameters: Parameters, *, is_method: bool) -> str:
     values = [*parameters.names, *parameters.keywords]
     if is_method:
         values[0] = f"{_TOKEN}({values[0]})"
-    if parameters.rest or parameters.extra:
-        rest = "args·" if parameters.rest else "()"
-        extra = "()"
-        if parameters.extra:
-            extra = "tuple(sorted(kwargs·.items())) if kwargs· else ()"
-        values += [rest, extra]
-    elif len(values) == 1 and not is_method:
-        return values[0]
+    if not parameters.is_open:
+        if len(values) == 1 and not is_method:
+            return values[0]
+        return _tuple(values)
+    # What is not given is not looked at, nor hashed.
+    given = [
+        *(["args·"] if parameters.rest else []),
+        *(["kwargs·"] if parameters.extra else []),
+    ]
+    extra = "tuple(sorted(kwargs·.items()))" if parameters.extra else "()"
+    full = _tuple([*values, "args·" if parameters.rest else "()", extra])
+    short = _tuple(values)
+    if len(values) == 1 and not is_method:
+        short = f"({values[0]} if type({values[0]}) in flat· else {short})"
+    return f"{full} if {' or '.join(given)} else {short}"
+
+
+def _tuple(values: list[str]) -> str:
     return f"({', '.join(values)},)" if values else "()"
