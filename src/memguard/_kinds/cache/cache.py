@@ -127,6 +127,9 @@ class Cache(Store, Generic[_K, _V]):
         self._load_failures = 0
         self._load_seconds = 0.0
         self._sampler = Sampler()
+        if type(self) is Cache and self.ttl is not None and self._idle is None:
+            # What has no age need not be asked for it, and so `get` has two forms.
+            self.__class__ = TimedCache
 
     # -- looking up --------------------------------------------------------------------
 
@@ -625,6 +628,33 @@ class Cache(Store, Generic[_K, _V]):
         # Who was loading has stayed in the parent.
         self._flights = Buckets()
         self._flying = self._flights.table
+
+
+class TimedCache(Cache[_K, _V]):
+    """
+    A cache whose entries all have an end, which `get` may have to look at.
+    """
+
+    __slots__ = ()
+
+    def get(self, key: _K, default: Any = None) -> Any:
+        if self._checked:
+            try:
+                cell = self._engine.table[key]
+                if cell.until > self._now():
+                    cell.used = True
+                    self._hits += 1
+                    return cell.value
+            except KeyError:
+                pass
+            value = self._missing(key)
+        else:
+            value = self._front[key]
+        if value is None:
+            return self._instead(key, default)
+        return value
+
+    get.__doc__ = Cache.get.__doc__
 
 
 def is_some(value: Any) -> bool:
