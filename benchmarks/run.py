@@ -30,6 +30,7 @@ QUESTIONS = {
     ),
     "How long does shrinking hold everybody up?": "cache_pauses.py",
     "How right are sizes, and what does measuring cost?": "sizing.py",
+    "What do an append to a ring and a point of a series cost?": "ring_series.py",
 }
 # These differ between versions of Python: they run on the second one too, where its
 # environment has been made.
@@ -39,6 +40,7 @@ ON_BOTH = {
     "cache_memory.py",
     "cache_pauses.py",
     "sizing.py",
+    "ring_series.py",
 }
 SECOND = HERE.parent / ".venvs" / "3.13" / "bin" / "python"
 PEERS = (

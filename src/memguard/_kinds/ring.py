@@ -49,9 +49,9 @@ _Entry: TypeAlias = "tuple[Any, ...]"
 #: and the ledger of bytes where they are capped.
 _Fast: TypeAlias = "tuple[Any, Any, dict[int | str, Any], int, _Ledger | None]"
 
-#: The deque of the entries, a function that takes a change of their bytes, and an
-#: iterator over the sums of all changes so far.
-_Ledger: TypeAlias = "tuple[deque[_Entry], Any, Any]"
+#: The deque of the entries, a function that takes a change of their bytes, an iterator
+#: over the sums of all changes so far; then the most bytes and the most entries.
+_Ledger: TypeAlias = "tuple[deque[_Entry], Any, Any, int, int]"
 
 _INT_BYTES: Final = getsizeof(1 << 30)
 _PLAIN_BYTES: Final = 8 + getsizeof((1, 1)) + _INT_BYTES
@@ -174,11 +174,12 @@ class Ring(Container, Generic[_T]):
         Without a ttl: hold *entries*, the next one has *number*.
         """
         held: deque[_Entry] = deque(entries, None if self._sized else self.max_entries)
-        ledger = None
-        if self._sized:
+        ledger: _Ledger | None = None
+        if self._sized and self.max_bytes is not None:
             changes: deque[int] = deque((sum(one[2] for one in held),))
-            ledger = held, changes.append, accumulate(iter(changes.popleft, None))
-            next(ledger[2])
+            sums = accumulate(iter(changes.popleft, None))
+            next(sums)
+            ledger = held, changes.append, sums, self.max_bytes, self._most
         self._entries = held
         # No number is left, so that the first append asks whether it may.
         known = self._counts.known
@@ -264,31 +265,31 @@ class Ring(Container, Generic[_T]):
         """
         Append within a cap of bytes; the key was counted.
         """
+        entries, change, sums, limit, most = fast[4]  # type: ignore[misc]
         if type(value) in _FLAT:
-            size: int = value.__sizeof__()  # half the price of sys.getsizeof
+            size: int = value.__sizeof__()  # a sixth of the price of sys.getsizeof
         else:
             size = sizeof(value, limit=_NODES)
-        limit: int = self.max_bytes  # type: ignore[assignment]
         if size > limit:
             return self._refuse()
         try:
             fast[0]((next(fast[1]), value, size))
         except StopIteration:
             fast = self._put_in_next_lap(value, size)
-        entries, change, sums = fast[4]  # type: ignore[misc]
+            entries, change, sums, limit, most = fast[4]  # type: ignore[misc]
         change(size)
-        held = next(sums)
-        if held > limit or len(entries) > self._most:
-            while held > limit or len(entries) > self._most:
-                # Threads that append at the same time may each make room.
-                try:
-                    oldest = entries.popleft()
-                except IndexError:
-                    break
-                change(-oldest[2])
-                held = next(sums)
-            if self._notice is None:
-                self._note_drops()
+        if next(sums) <= limit and len(entries) <= most:
+            return True
+        over = True
+        while over:
+            try:
+                oldest = entries.popleft()
+            except IndexError:  # other threads have made room as well
+                break
+            change(-oldest[2])
+            over = next(sums) > limit or len(entries) > most
+        if self._notice is None:
+            self._note_drops()
         return True
 
     def _refuse(self) -> bool:
