@@ -28,7 +28,8 @@ CLASSES: dict[str, tuple[str, str]] = {
     "Guard": (
         "memguard:Guard",
         """start shutdown ashutdown stopped uninstall is_running sessions pool
-        limiter sink on_shutdown subscribe memory level health snapshot audit""",
+        limiter sink log_handler on_shutdown subscribe
+        memory level health snapshot audit""",
     ),
     "Scope": (
         "memguard:Scope",
@@ -69,6 +70,10 @@ CLASSES: dict[str, tuple[str, str]] = {
         "memguard:Pool",
         "acquire release arelease resize tighten restore stats",
     ),
+    "BoundedLogHandler": (
+        "memguard:BoundedLogHandler",
+        "recent counts clear info memory_bytes close",
+    ),
     "Sink": ("memguard:Sink", "write awrite flush aflush info"),
     "Limiter": ("memguard:Limiter", "map resize tighten restore info"),
     "Settings": ("memguard:Settings", "load replace describe origins warnings same_as"),
@@ -92,6 +97,7 @@ RECORDS: dict[str, str] = {
     "memguard._kinds.pool": "PoolStats",
     "memguard._kinds.line": "LimiterInfo",
     "memguard._kinds.sink": "SinkInfo",
+    "memguard._kinds.logentry": "LogEntry LogInfo",
 }
 EVENTS = (
     "Collected BackgroundFailure ListenerCeiling Dropped ShutdownStarted"

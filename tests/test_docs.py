@@ -538,6 +538,7 @@ def test_each_requirement_of_this_version_has_a_row() -> None:
     expected = [
         "A4",
         "A5",
+        "A6",
         "A10",
         "A14",
         "B1",

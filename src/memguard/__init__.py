@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from memguard._kinds.cache import Cache
     from memguard._kinds.emitter import Emitter, Listener
     from memguard._kinds.limiter import Limiter
+    from memguard._kinds.loghandler import BoundedLogHandler
     from memguard._kinds.pool import Pool
     from memguard._kinds.ring import Ring
     from memguard._kinds.series import Series
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     health = _typed.health
     limiter = _typed.limiter
     listen = _typed.listen
+    log_handler = _typed.log_handler
     on_shutdown = _typed.on_shutdown
     pool = _typed.pool
     register = _typed.register
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = (
+    "BoundedLogHandler",
     "Cache",
     "Connection",
     "Emitter",
@@ -97,6 +100,7 @@ __all__ = (
     "install",
     "limiter",
     "listen",
+    "log_handler",
     "on_shutdown",
     "pool",
     "register",
@@ -117,6 +121,7 @@ __all__ = (
 
 #: Where each name that is loaded on first use is found.
 _PLACES: Final = {
+    "BoundedLogHandler": "_kinds.loghandler",
     "Cache": "_kinds.cache",
     "Connection": "_sessions",
     "Emitter": "_kinds.emitter",

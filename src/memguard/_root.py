@@ -17,6 +17,7 @@ from memguard._snapshot import GuardSnapshot, snapshot_of
 if TYPE_CHECKING:
     from memguard._events import Hook
     from memguard._kinds.limiter import Limiter
+    from memguard._kinds.loghandler import BoundedLogHandler
     from memguard._kinds.pool import Pool
     from memguard._kinds.sink import Sink
     from memguard._lifecycle.control import Control
@@ -164,6 +165,33 @@ class Root(Scope):
                 flush_every=flush_every,
             )
         )
+
+    def log_handler(
+        self,
+        name: str,
+        *,
+        max_entries: int | None = 1000,
+        max_bytes: Size | None = "1MiB",
+        level: int | str = 0,
+        directory: str | os.PathLike[str] | None = None,
+    ) -> BoundedLogHandler:
+        """
+        The logging handler of that name, made on first call; it keeps the newest lines.
+
+        Add it to the loggers whose records it is to keep. It ends with the guard, and
+        leaves the loggers it was added to when it is closed.
+        """
+        from memguard._kinds.logkeeper import LogKeeper
+
+        keeper = LogKeeper(
+            self,
+            name,
+            max_entries=max_entries,
+            max_bytes=max_bytes,
+            level=level,
+            directory=directory,
+        )
+        return self._get_or_create(keeper).handler
 
     def on_shutdown(
         self, *, phase: Phase | str = Phase.WORK, timeout: Duration | None = None

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from memguard._probes.descriptors import Descriptor, descriptors
+from memguard._probes.readings import DirectoryReading
 from memguard._records import record
 
-__all__ = ("FileEntry", "deleted_files", "temp_entries")
+__all__ = ("FileEntry", "deleted_files", "directory_size", "temp_entries")
 
 _LIMIT: Final = 10_000
 
@@ -47,6 +48,28 @@ def temp_entries(
     except OSError:
         return None
     return sorted(found, key=_by_path)
+
+
+def directory_size(directory: str, *, limit: int = _LIMIT) -> DirectoryReading | None:
+    """
+    The bytes of the files below *directory*; looks at no more than *limit* of them.
+
+    Follows no symbolic link. A directory that does not exist holds nothing; None where
+    it cannot be read.
+    """
+    total = files = 0
+    try:
+        for entry, _ in _walk(directory, ""):
+            if files == limit:
+                return DirectoryReading(total, files, whole=False)
+            files += 1
+            total += _size(entry)
+    except FileNotFoundError:
+        # Never there, or a folder of it was removed meanwhile.
+        return DirectoryReading(total, files, whole=not files)
+    except OSError:
+        return None
+    return DirectoryReading(total, files, whole=True)
 
 
 def deleted_files(root: str = "/") -> list[Descriptor] | None:

@@ -10,7 +10,14 @@ from typing import Literal, TypeAlias
 
 from memguard._records import record
 
-__all__ = ("Count", "LimitReading", "LimitSource", "MemoryReading", "MemorySource")
+__all__ = (
+    "Count",
+    "DirectoryReading",
+    "LimitReading",
+    "LimitSource",
+    "MemoryReading",
+    "MemorySource",
+)
 
 #: statm: the kernel's figures of now. rusage-peak: the highest ever, for want of them.
 MemorySource: TypeAlias = Literal["statm", "rusage-peak", "unavailable"]
@@ -53,3 +60,14 @@ class Count:
 
     value: int | None
     source: str
+
+
+@record
+class DirectoryReading:
+    """
+    The bytes of the files below a directory. Not `whole`: there are more than counted.
+    """
+
+    bytes: int
+    files: int
+    whole: bool
