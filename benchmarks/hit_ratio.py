@@ -3,8 +3,9 @@ How often a cache has what is asked for, next to an LRU and to other caches.
 
 Bars: on average 3 pp above an LRU over all workloads at 1 % and 10 % of their keys, and
 nowhere more than 3.6 pp below it. Under a byte cap of 1 % and 5 %: 5 pp more objects
-than an LRU of as many bytes. The bars are judged on whatever was replayed: without
-traces (see workloads.py) that is less than it should be, and said so.
+than an LRU of as many bytes. And ids that lie far apart hit about as often as others.
+The bars are judged on whatever was replayed: without traces (see workloads.py) that is
+less than it should be, and said so.
 
 `--quick` replays less, without other caches and pictures, in under a minute.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import statistics
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bars import Bar, table, verdict
 from picture import lines
 from references import OTHERS, Maker, Verbs, byte_lru, lru, s3_fifo
 from workloads import Workload, synthetic, synthetic_sized, traces
@@ -42,7 +45,8 @@ DRAWN = {
 }
 MEAN_BAR, MEAN_HARD = 3.0, 4.5
 WORST_BAR, WORST_HARD = -3.6, -1.5
-OBJECT_BAR, OBJECT_HARD, BYTES_LOST_HARD = 5.0, 8.0, 1.0
+OBJECT_BAR, OBJECT_HARD, BYTES_LOST = 5.0, 8.0, 1.0
+SPACING_COST = 1.0
 
 
 @contextmanager
@@ -88,54 +92,82 @@ def byte_percents(workload: Workload, make: Maker, most: int) -> tuple[float, fl
     return 100 - 100 * missed / len(workload.keys), 100 - 100 * missed_bytes / asked
 
 
-def judge_counts(workloads: list[Workload], others: dict[str, Maker]) -> bool:
-    gains: dict[str, list[float]] = {}
+def by_entries(workloads: list[Workload], kinds: dict[str, Maker]) -> list[Bar]:
+    """
+    Capped by their number: every kind against an LRU.
+    """
+    gains: dict[str, list[float]] = {name: [] for name in kinds}
+    rows: list[list[str]] = []
     for workload, percent in itertools.product(workloads, PERCENTS):
         most = workload.capacity(percent)
         reference = hit_percent(workload.keys, lru, most)
-        told = []
-        for name, make in others.items():
-            gain = hit_percent(workload.keys, make, most) - reference
-            gains.setdefault(name, []).append(gain)
-            told.append(f"{name} {gain:+.1f}")
-        print(
-            f"{workload.name}, {most:,} entries ({percent} %): LRU {reference:.1f} %;"
-            f" {', '.join(told)} pp",
-            flush=True,
-        )
-    for name, all_gains in gains.items():
-        mean, worst = sum(all_gains) / len(all_gains), min(all_gains)
-        bars = ""
-        if name == "memguard":
-            bars = (
-                f" (bars {MEAN_BAR:+g} and {WORST_BAR:+g};"
-                f" to try for {MEAN_HARD:+g} and {WORST_HARD:+g})"
-            )
-        print(
-            f"{name} against LRU, {len(all_gains)} points:"
-            f" {mean:+.2f} pp on average, {worst:+.2f} pp at worst{bars}"
-        )
-    ours = gains["memguard"]
-    return sum(ours) / len(ours) >= MEAN_BAR and min(ours) >= WORST_BAR
+        for name, make in kinds.items():
+            gains[name].append(hit_percent(workload.keys, make, most) - reference)
+        latest = [f"{of_kind[-1]:+.1f}" for of_kind in gains.values()]
+        rows.append([workload.name, f"{most:,}", f"{reference:.1f} %", *latest])
+    means = [f"**{statistics.mean(of_kind):+.2f}**" for of_kind in gains.values()]
+    worst = [f"**{min(of_kind):+.2f}**" for of_kind in gains.values()]
+    rows += [["**mean**", "", "", *means], ["**worst**", "", "", *worst]]
+    print("Hits, and how many percentage points more or less than an LRU has:")
+    table(["workload", "entries", "LRU", *kinds], rows)
+    ours, points = gains["memguard"], f"{len(rows) - 2} points"
+    return [
+        Bar(
+            f"hits against LRU, mean of {points}",
+            statistics.mean(ours),
+            MEAN_BAR,
+            MEAN_HARD,
+            " pp",
+            gain=True,
+        ),
+        Bar(
+            f"hits against LRU, worst of {points}",
+            min(ours),
+            WORST_BAR,
+            WORST_HARD,
+            " pp",
+            gain=True,
+        ),
+    ]
 
 
-def judge_bytes(workloads: list[Workload]) -> bool:
-    kept = True
+def by_spacing(workload: Workload) -> list[Bar]:
+    """
+    The same accesses with ids whose low bits say nothing, as of a time and a counter.
+    """
+    most = workload.capacity(1)
+    plain = hit_percent(workload.keys, memguard, most)
+    spaced = hit_percent([key << 22 for key in workload.keys], memguard, most)
+    what = f"hits of {workload.name} with ids in steps of 2^22, against plain ones"
+    return [Bar(what, spaced - plain, -SPACING_COST, None, " pp", gain=True)]
+
+
+def by_bytes(workloads: list[Workload]) -> list[Bar]:
+    """
+    Capped by bytes: objects and bytes found, against an LRU of as many bytes.
+    """
+    rows, bars = [], []
     for workload, percent in itertools.product(workloads, BYTE_PERCENTS):
         most = workload.byte_capacity(percent)
         before = byte_percents(workload, byte_lru, most)
         after = byte_percents(workload, memguard_bytes, most)
         objects, octets = after[0] - before[0], after[1] - before[1]
-        kept = kept and objects >= OBJECT_BAR
-        print(
-            f"{workload.name}, {most / 1e6:.1f} MB ({percent} %): LRU finds"
-            f" {before[0]:.1f} % of the objects and {before[1]:.1f} % of the bytes;"
-            f" memguard {objects:+.1f} and {octets:+.1f} pp (bar {OBJECT_BAR:+g}"
-            f" objects; to try for {OBJECT_HARD:+g} with at most"
-            f" {BYTES_LOST_HARD:g} pp of the bytes lost)",
-            flush=True,
+        rows.append(
+            [
+                workload.name,
+                f"{most / 1e6:.1f} MB",
+                *(f"{figure:.1f} %" for figure in before),
+                *(f"{figure:+.1f}" for figure in (objects, octets)),
+            ]
         )
-    return kept
+        # The hard goal counts only where hardly any bytes are lost for it.
+        hard = OBJECT_HARD if octets >= -BYTES_LOST else None
+        what = f"objects against LRU, {workload.name}, {percent} % of the bytes"
+        bars.append(Bar(what, objects, OBJECT_BAR, hard, " pp", gain=True))
+    print("Capped by bytes: of what is asked for, the objects and the bytes that hit:")
+    columns = ["objects, LRU", "bytes, LRU", "objects, memguard", "bytes, memguard"]
+    table(["workload", "cap", *columns], rows)
+    return bars
 
 
 def draw(workload: Workload, kinds: dict[str, Maker]) -> None:
@@ -146,14 +178,11 @@ def draw(workload: Workload, kinds: dict[str, Maker]) -> None:
         ]
         for name, make in kinds.items()
     }
-    lines(
-        HERE / "pictures" / f"hit-ratio-{DRAWN[workload.name]}.svg",
-        f"Hit ratio: {workload.name}",
-        "capacity, % of the different keys",
-        "hits, %",
-        curves,
-        log_x=True,
-    )
+    title = f"Hit ratio: {workload.name}"
+    picture = f"pictures/hit-ratio-{DRAWN[workload.name]}.svg"
+    x_label = "capacity, % of the different keys"
+    lines(HERE / picture, title, x_label, "hits, %", curves, log_x=True)
+    print(f"![{title}]({picture})\n")
 
 
 def main() -> int:
@@ -164,10 +193,11 @@ def main() -> int:
     )
     options = parser.parse_args()
     accesses = 60_000 if options.quick else 300_000
-    workloads, sized = synthetic(accesses), synthetic_sized(accesses)
+    made_up, sized = synthetic(accesses), synthetic_sized(accesses)
+    workloads = made_up
     if options.traces:
         found = traces(Path(options.traces), accesses if options.quick else 600_000)
-        workloads = [one for one in found if one.sizes is None] + workloads
+        workloads = [one for one in found if one.sizes is None] + made_up
         sized = [one for one in found if one.sizes is not None] + sized
     else:
         print("no traces given (MEMGUARD_TRACES, --traces): made-up workloads alone")
@@ -176,14 +206,14 @@ def main() -> int:
         kinds |= {
             name: make for module, (name, make) in OTHERS.items() if find_spec(module)
         }
-    kept = judge_counts(workloads, kinds)
-    kept = judge_bytes(sized) and kept
+    bars = by_entries(workloads, kinds) + by_bytes(sized)
+    bars += by_spacing(made_up[0])
     # The other LRUs would lie on the reference.
     curves = {name: make for name, make in kinds.items() if "LRU" not in name}
     for workload in [] if options.quick else workloads:
         if workload.name in DRAWN:
             draw(workload, {"memguard": memguard, "LRU": lru, **curves})
-    return 0 if kept else 1
+    return verdict(bars)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class _Frame:
         legend, row = [], 0
         x = float(LEFT)
         for index, name in enumerate(names):
-            room = 40 + 8 * len(name)
+            room = 50 + 8 * len(name)
             if x + room > WIDTH - RIGHT and x > LEFT:
                 x, row = float(LEFT), row + 1
             y = 52 + row * 20

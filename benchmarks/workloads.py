@@ -6,7 +6,7 @@ Traces are not part of the repository. A directory of them is given by
 
 * text, one number a line (LIRS; other lines, as `*`, are left out),
 * text, three numbers a line: time, key, bytes (AdaptSize: a workload with sizes),
-* binary, keys of 8 bytes where the name says `vault` or `scarab`, else of 4 bytes.
+* binary, big-endian: keys of 8 bytes where the name says `vault` or `scarab`, else 4.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import gzip
 import itertools
 import lzma
 import random
+import sys
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,8 +130,10 @@ def trace(path: Path, most: int) -> Workload:
     if is_text(data[:4096]):
         return _from_text(name, data.decode("ascii"), most)
     keys = array("q" if any(part in name for part in WIDE_NAMES) else "i")
-    keys.frombytes(data[: len(data) // keys.itemsize * keys.itemsize][: most * 8])
-    return Workload(name, keys[:most].tolist())
+    keys.frombytes(data[: min(len(data) // keys.itemsize, most) * keys.itemsize])
+    if sys.byteorder == "little":
+        keys.byteswap()
+    return Workload(name, keys.tolist())
 
 
 def is_text(data: bytes) -> bool:
@@ -140,6 +143,9 @@ def is_text(data: bytes) -> bool:
 def _from_text(name: str, text: str, most: int) -> Workload:
     rows = [line.split() for line in itertools.islice(text.splitlines(), most)]
     rows = [row for row in rows if row and all(part.isdecimal() for part in row)]
+    if not rows:
+        msg = f"{name} holds no accesses: neither numbers nor rows of three numbers."
+        raise ValueError(msg)
     if len(rows[0]) == 3:
         sizes = {int(key): max(1, int(size)) for _, key, size in rows}
         return Workload(name, [int(key) for _, key, _ in rows], sizes)
