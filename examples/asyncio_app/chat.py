@@ -2,17 +2,21 @@
 A line chat on plain asyncio: reconnect within 30 s and nothing of yours is lost.
 
 Run it with `python chat.py`, talk to it with `nc 127.0.0.1 7777`: the first line is
-your name, every other line goes to everybody. `/stats` and `/history` are answered.
+your name, every other line goes to everybody. `/stats`, `/history` (what you said) and
+`/said` (what everybody said) are answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import os
 import sys
+import time
+from typing import Any
 
 import memguard
 
@@ -22,6 +26,20 @@ import telemetry
 
 rooms = memguard.emitter("rooms", max_listeners=None)
 chat = memguard.sessions("chat", ttl="1h", hibernate_after="10m", grace="30s")
+
+# What the whole room said last, and how long each line took to reach everybody.
+said = memguard.ring("said", of=str, max_entries=1000, max_bytes="256KiB")
+fanout = memguard.series("seconds to tell everybody")
+# Room to put an answer together in; as many at a time as there may be.
+buffers = memguard.pool("buffers", bytearray, reset=bytearray.clear, max_size=100)
+
+
+@memguard.cached(max_entries=10_000, max_bytes="1MiB", ttl="5m")
+def badge(name: str) -> str:
+    """
+    The mark of a user: always the same, and not for nothing.
+    """
+    return hashlib.scrypt(name.encode(), salt=b"badge", n=64, r=8, p=1, dklen=2).hex()
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -65,18 +83,39 @@ async def answer(
 ) -> None:
     line = raw.decode().strip()
     if line == "/stats":
-        writer.write(json.dumps(memguard.snapshot().to_dict()).encode() + b"\n")
+        writer.write(json.dumps(stats()).encode() + b"\n")
     elif line == "/history":
         writer.write(json.dumps(history.recent(20)).encode() + b"\n")
+    elif line == "/said":
+        async with buffers.acquire() as buffer:
+            for one in said.recent(20):
+                buffer.extend(one.encode() + b"\n")
+            writer.write(bytes(buffer))
     elif line:
         with memguard.current_scope().scope("message"):  # the unit of work
             history.append(line)
+            said.append(line)
+            began = time.perf_counter()
             rooms.emit("line", raw)
+            fanout.add(time.perf_counter() - began)
+
+
+def stats() -> dict[str, Any]:
+    """
+    What there is and how it goes.
+    """
+    told = fanout.stats()
+    return {
+        **memguard.snapshot().to_dict(),
+        "said": {"newest": said.recent(3), "bytes": said.info().bytes},
+        "fanout": {"count": told.count, "p50": told.p50, "p99": told.p99},
+        "badges": badge.info().entries,
+    }
 
 
 async def welcome(name: str) -> None:
     await asyncio.sleep(1)
-    rooms.emit("line", f"* {name} is here\n".encode())
+    rooms.emit("line", f"* {name} [{badge(name)}] is here\n".encode())
 
 
 async def main() -> None:

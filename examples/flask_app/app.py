@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, abort, g, request
 
 import memguard
 from memguard.integrations.flask import Memguard
@@ -66,6 +67,29 @@ def store(tenant: str, author: str, text: str) -> None:
         )
 
 
+# A ring: the newest thousand events in at most 1 MiB, and counts of all there were.
+events = memguard.ring("events", max_entries=1000, max_bytes="1MiB")
+
+
+@bus.on("posted")
+def note(tenant: str, author: str, text: str) -> None:
+    events.append({"tenant": tenant, "length": len(text)}, key="posted")
+
+
+# Series: the newest thousand durations of each endpoint, in 8 bytes each.
+@app.before_request
+def begin() -> None:
+    g.began = time.perf_counter()
+
+
+@app.after_request
+def measure(response: Response) -> Response:
+    # Named by the endpoint and not by the path: names are bounded, and few.
+    latency = memguard.series(f"latency of {request.endpoint}")
+    latency.add(time.perf_counter() - g.began)
+    return response
+
+
 # Sessions: the last 20 messages of each user, asleep after 10 minutes, gone after 1 h.
 chat = memguard.sessions("chat", ttl="1h", hibernate_after="10m", grace="30s")
 
@@ -110,8 +134,12 @@ def export(tenant: str) -> Response:
 
 @app.get("/stats")
 def stats() -> dict[str, Any]:
+    latency = memguard.series("latency of post").stats()
     return {
         "pid": os.getpid(),
         **memguard.snapshot().to_dict(),
         "cache": tenant_config.info().entries,
+        "events": {"newest": events.recent(3), "counts": events.counts()},
+        "latency": {"count": latency.count, "p50": latency.p50, "p99": latency.p99},
+        "connections": db.stats().used,
     }
