@@ -13,12 +13,13 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 from memguard._kinds.cache.buckets import Buckets
 from memguard._kinds.cache.cells import GONE, Cell
+from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CacheInfo
 from memguard._kinds.cache.flight import MISSING, Flight, Wanted, aload, load
+from memguard._kinds.cache.ghosts import BITS
 from memguard._kinds.cache.options import Listener, Weigher, checked
 from memguard._kinds.cache.sampling import COUNTED, Sampler
 from memguard._kinds.cache.store import Store
-from memguard._kinds.cache.tables import Tables
 from memguard._kinds.cache.trust import FLAT, StandIn
 from memguard._kinds.cache.turn import runs_in
 from memguard._kinds.callbacks import is_async
@@ -35,6 +36,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _D = TypeVar("_D")
 
+# In a cache of at least _LARGE entries the 512th part leaves at once, and at most this.
+_LARGE, _MOST_TOGETHER = 4096, 32
 # Entries of each end that are weighed to know about all of them.
 _SOME: Final = 24
 # How long a reader waits for somebody else's load before it loads by itself.
@@ -301,39 +304,59 @@ class Cache(Store, Generic[_K, _V]):
             return self._put(key, value, None)
         # As `_store_step`, for the most frequent case.
         try:
-            engine = self._engine
+            engine: Any = self._engine
             table = engine.table
+            was = None
             if key in table:
                 was = table[key]
                 if key in engine.front:
                     engine.front[key] = value
                 table[key] = value
                 self._replaced += 1
-            elif engine.full:
-                was = engine.exchange(key, value)
-                self._evicted += 1
+            elif engine.credit:
+                engine.credit -= 1
+                mark = hash(key) & BITS
+                if (
+                    engine.young[mark % engine.young_slots] == mark
+                    or engine.old[mark % engine.old_slots] == mark
+                ):
+                    engine.returned(mark)
+                    engine.main.append(key)
+                else:
+                    engine.probation.append(key)
+                table[key] = value
             else:
-                was = self._fill(engine, key, value)
+                was = self._come(engine, key, value)
         finally:
             self._turn.append(None)
         if self._later is not None:
             self._catch_up()
-        del was  # and with it, perhaps, what was there before: with no lock held
+        del was  # and with it what was there before: with no lock held
         return True
 
-    def _fill(self, engine: Tables, key: Any, value: Any) -> Any:
+    def _come(self, engine: ByCount, key: Any, value: Any) -> Any:
         """
-        A put where there may be room. Lock held.
+        A put of a key that is not in here, where there may be no room: who left for it.
+        Lock held.
         """
-        entries = len(engine.table)
-        if entries < (self._max_entries or 0):
-            if not entries & 1023:
+        most = self._max_entries or 0
+        room = most - len(engine.table)
+        gone = None
+        if room > 0 and not engine.is_settled():
+            if not room & 1023:
                 engine.widen()
-            engine.fill(key, value, self._max_entries or 0)
+            engine.fill(key, value, most)
             return None
-        engine.settle()
-        self._evicted += 1
-        return engine.exchange(key, value)
+        if room <= 0:
+            engine.settle()
+            # In a large cache some leave together, which is quicker.
+            together = min(most >> 9, _MOST_TOGETHER) if most >= _LARGE else 1
+            gone = engine.evict_some(together)
+            self._evicted += len(gone)
+            room = len(gone)
+        engine.admit(key, value)
+        engine.credit = room - 1
+        return gone
 
     def _put(self, key: Any, value: Any, ttl: Duration | None) -> bool:
         seconds = self.ttl if ttl is None else lifetime(ttl, "ttl")

@@ -86,7 +86,8 @@ class ByCount(Tables):
         else:
             self.main.append(key)
         self.table[key] = held
-        self._settled = self.full = False
+        self._settled = False
+        self.credit = 0
 
     def admit(self, key: Any, held: Any) -> None:
         mark = hash(key) & BITS
@@ -94,42 +95,14 @@ class ByCount(Tables):
             self.young[mark % self.young_slots] == mark
             or self.old[mark % self.old_slots] == mark
         ):
-            self._returned(mark)
+            self.returned(mark)
             self.main.append(key)
         else:
             self.probation.append(key)
         self.table[key] = held
+        self.credit = 0
 
-    def exchange(self, key: Any, held: Any) -> Any:
-        # As `evict` and `admit`, without a call or a look too many: this is most of
-        # what a put costs.
-        table, probation = self.table, self.probation
-        if len(probation) <= self.target:
-            was = self._search()[1]
-        else:
-            first = probation.popleft()
-            was = GONE
-            if first not in self.front and first not in self.seen:
-                was = table.pop(first, GONE)
-            if was is GONE:
-                probation.appendleft(first)
-                was = self._search()[1]
-            else:
-                mark = hash(first) & BITS
-                self.young[mark % self.young_slots] = mark
-        mark = hash(key) & BITS
-        if (
-            self.young[mark % self.young_slots] == mark
-            or self.old[mark % self.old_slots] == mark
-        ):
-            self._returned(mark)
-            self.main.append(key)
-        else:
-            probation.append(key)
-        table[key] = held
-        return was
-
-    def _returned(self, mark: int) -> None:
+    def returned(self, mark: int) -> None:
         """
         A ghost came back: the queue that it left from should have been longer.
         """
@@ -145,10 +118,36 @@ class ByCount(Tables):
 
     # -- going -------------------------------------------------------------------------
 
-    def evict(self) -> tuple[Any, Any]:
-        return self._search()
+    def evict_some(self, count: int) -> list[Any]:
+        """
+        Take out up to *count* victims: what was held. As `evict`, and quicker.
+        """
+        probation, table, front, seen = (
+            self.probation,
+            self.table,
+            self.front,
+            self.seen,
+        )
+        young, slots, target = self.young, self.young_slots, self.target
+        gone: list[Any] = []
+        for _ in range(count):
+            if len(probation) > target:
+                key = probation[0]
+                if key not in front and key not in seen:
+                    held = table.pop(key, GONE)
+                    if held is not GONE:
+                        probation.popleft()
+                        mark = hash(key) & BITS
+                        young[mark % slots] = mark
+                        gone.append(held)
+                        continue
+            held = self.evict()[1]
+            if held is GONE:
+                break
+            gone.append(held)
+        return gone
 
-    def _search(self) -> tuple[Any, Any]:
+    def evict(self) -> tuple[Any, Any]:
         probation, main, table = self.probation, self.main, self.table
         chances = _CHANCES
         while True:
@@ -186,7 +185,7 @@ class ByCount(Tables):
 
     def settle(self) -> None:
         entries = len(self.table)
-        self._settled = self.full = True
+        self._settled = True
         if not self._entries:
             self.target = int(entries * _SHARE)
         if entries > self._entries:

@@ -400,7 +400,6 @@ class Store(Container):
         inner, held = engine.evict()
         if held is GONE:
             return False
-        engine.full = False
         self._count_out(inner, held)
         gone.append((self._outer(inner), held, cause))
         return True
@@ -595,7 +594,7 @@ class Store(Container):
         def step() -> None:
             self._max_entries = entries
             self._max_bytes = limit
-            self._engine.full = False
+            self._engine.credit = 0
             self._plain = self._is_plain()
             if limit is not None and not isinstance(self._engine, ByWeight):
                 weighed = ByWeight(self._missing)

@@ -31,16 +31,16 @@ class Tables:
     `evict` takes out who is next.
     """
 
-    __slots__ = ("front", "full", "marginal", "seen", "table")
+    __slots__ = ("credit", "front", "marginal", "seen", "table")
 
     def __init__(self, missing: Any) -> None:
         self.front = Front()
         self.front.__missing__ = missing
         self.table: Any = {}
         self.seen: set[Any] = set()
-        #: True while a put has to `exchange`; anybody who takes something out makes it
-        #: false, and `settle` true.
-        self.full = False
+        #: So many may come without a look at the cap. Who lets one come spends one, or
+        #: all of it.
+        self.credit = 0
         #: Ghosts that came back: misses that more room would have spared.
         self.marginal = 0
 
@@ -61,15 +61,6 @@ class Tables:
         Take out who is next: the key and what was held; GONE if nobody is left.
         """
         raise NotImplementedError
-
-    def exchange(self, key: Any, held: Any) -> Any:
-        """
-        Take out who is next, as `evict`, and take *key* in, as `admit`, once `settle`
-        was called. What was held by who left.
-        """
-        _, was = self.evict()
-        self.admit(key, held)
-        return was
 
     def settle(self) -> None:
         """
@@ -126,7 +117,6 @@ class Tables:
         """
         held = self.table.pop(key, GONE)
         if held is not GONE:
-            self.full = False
             self.front.pop(key, None)
             self.seen.discard(key)
             self._removed()
@@ -137,7 +127,6 @@ class Tables:
         Take everything out: the table and the queues that were.
         """
         was = self.table, self.queues()
-        self.full = False
         self.table = {}
         self.front.clear()
         self.seen.clear()
