@@ -29,6 +29,7 @@ _DOUBTS: Final = 500  # walks in a row to find out what is shared, at most
 _WEIGHT: Final = 1 / 16  # of a new figure in the mean
 _KINDS: Final = 512  # more kinds than this share one mean
 _NODES: Final = 2_000  # bound of one walk
+_SAMPLE: Final = 600  # of more than that so many are read
 _LARGE: Final = 512  # what holds so many things is always walked
 # A figure is a surprise if it is off by more than this part of it, and so many bytes.
 _OFF: Final = 1 / 4
@@ -143,7 +144,7 @@ class Estimator:
                 self._credit += max(0, before.total - walk.total) * shared.charged
         if walk.complete:
             return walk.total
-        return extrapolated(value, _NODES, shared.known)
+        return extrapolated(value, _SAMPLE, shared.known)
 
     def _new_kind(self, key: tuple[int, int]) -> _Kind:
         if len(self._kinds) >= _KINDS:

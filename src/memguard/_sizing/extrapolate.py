@@ -14,7 +14,7 @@ from collections.abc import Container
 from typing import Any, Final
 
 from memguard._sizing.anatomy import INT, holds_pairs, own_bytes, sample
-from memguard._sizing.plans import NOTHING, Plan, plan_of
+from memguard._sizing.plans import FLAT, NOTHING, Plan, plan_of
 
 __all__ = ("extrapolated",)
 
@@ -99,7 +99,8 @@ class _Sample:
             size = INT
         node = self.add(size, parent, member)
         self.index[id(obj)] = node
-        self.open(obj, plan, node, end)
+        if plan is not FLAT:
+            self.open(obj, plan, node, end)
 
     def open(self, obj: Any, plan: Plan, node: int, end: int) -> None:
         try:

@@ -1,31 +1,36 @@
 """
-What several values of one container refer to: charged to none of them.
+What several values of one container refer to: charged once, or to none of them.
 
 A value's parts are held by the value; what somebody else holds as well shows in its
 reference count. That alone does not make it shared: the caller's variables hold parts
 of a value that is just being put. But each value that refers to a shared thing adds one
-reference, so a thing whose count grew is shared. Things are known by identity and
-nothing is kept alive; because identities are used again, a thing counts as shared only
-while others still hold it as often as then.
+reference, so a thing whose count has grown is shared, and so is one that more hold
+than callers would. Things are known by identity, with some of their content because
+identities are used again; nothing is kept alive. A thing counts as shared while others
+still hold it about as often as when that was found out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from sys import getrefcount
-from typing import Final
+from typing import Any, Final
 
+from memguard._sizing.anatomy import content, count_of
+from memguard._sizing.plans import DICT, plan_of
 from memguard._sizing.walk import Walk
 
 __all__ = ("Shared",)
 
 # The thing's first holder, the dict of what was seen, the argument of getrefcount.
 _SOLE: Final = 3
-# So many hold only what belongs to the process: constants, what is immortal.
-# So many others are more than the variables of callers, if it is seen again.
-_MANY: Final = 6
+# So many others are more than the variables of callers, if it is seen again ...
+_MANY: Final = 8
+# ... and so many hold only constants, and what is immortal.
 _WIDELY: Final = 1000
 _SMALL: Final = (str, bytes, int, float)  # not worth walking for
+_PARTS: Final = 3  # of a thing, by which it is known
 _KNOWN: Final = 1000  # shared things, then the longest known is forgotten
 _SUSPECTS: Final = 2000  # of a generation; the one before is kept, too
 
@@ -44,9 +49,9 @@ class Shared:
         self.charged = 0
         #: Whether a part of the last value may yet prove to be shared.
         self.unsettled = False
-        # Identity to outside holders at the first sight, and sightings.
-        self._young: dict[int, tuple[int, int]] = {}
-        self._old: dict[int, tuple[int, int]] = {}
+        # Identity to what else it is known by, outside holders at first, and sightings.
+        self._young: dict[int, tuple[object, int, int]] = {}
+        self._old: dict[int, tuple[object, int, int]] = {}
 
     def learn(self, walk: Walk, root: object) -> bool:
         """
@@ -65,7 +70,7 @@ class Shared:
             outside = count - _SOLE - 2 * again[key]
             if outside > 0:
                 small = type(walk.seen[key]) in _SMALL
-                if self._is_shared(key, outside, small=small):
+                if self._is_shared(walk.seen[key], outside, small=small):
                     changed = True
                 elif not small:
                     self.unsettled = True
@@ -90,17 +95,39 @@ class Shared:
                 changed = True
         return changed
 
-    def _is_shared(self, key: int, outside: int, *, small: bool) -> bool:
-        first, sightings = self._young.get(key) or self._old.get(key, (outside, 0))
-        seen_before = sightings > 0 and (outside > first or outside >= _MANY)
-        if not seen_before and not (small and outside >= _WIDELY):
+    def _is_shared(self, one: object, outside: int, *, small: bool) -> bool:
+        key = id(one)
+        known_by = _known_by(one)
+        suspect = self._young.get(key) or self._old.get(key)
+        if suspect is None or suspect[0] != known_by:
+            suspect = known_by, outside, 0
+        _, first, sightings = suspect
+        more = outside > first or outside >= _MANY
+        if not (more and sightings) and not (small and outside >= _WIDELY):
             if len(self._young) >= _SUSPECTS:
                 self._old, self._young = self._young, {}
-            self._young[key] = first, sightings + 1
+            self._young[key] = known_by, first, sightings + 1
             return False
-        if len(self.known) >= _KNOWN:
-            self.known.pop(next(iter(self.known)), None)
+        for oldest in list(self.known)[: len(self.known) - _KNOWN + 1]:
+            self.known.pop(oldest, None)
         self.known[key] = max(2, outside * 3 // 4)
         # Its first holder outside may have been an entry, which was charged as well.
         self.charged = max(self.charged, sightings - (first > 1))
         return True
+
+
+def _known_by(one: Any) -> object:
+    """
+    What tells *one* from something else that comes to its address: some of its content.
+    """
+    if type(one) in _SMALL:
+        return hash(one)
+    plan = plan_of(type(one))
+    try:
+        held = one.values() if plan is DICT else content(one, plan)
+        return count_of(one, plan), *(
+            hash(part) if type(part) in _SMALL else id(part)
+            for part in islice(held, _PARTS)
+        )
+    except RuntimeError:
+        return None  # it is changing
