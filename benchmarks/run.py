@@ -30,6 +30,7 @@ QUESTIONS = {
     ),
     "How long does shrinking hold everybody up?": "cache_pauses.py",
     "How right are sizes, and what does measuring cost?": "sizing.py",
+    "Does a stream 100 times larger than its memory stay flat?": "streaming.py",
     "What do an append to a ring and a point of a series cost?": "ring_series.py",
 }
 # These differ between versions of Python: they run on the second one too, where its

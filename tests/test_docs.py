@@ -552,6 +552,7 @@ def test_each_requirement_of_this_version_has_a_row() -> None:
         "C2",
         "C3",
         "C4",
+        "C5",
         "C7",
         "D2",
         "D3",

@@ -25,6 +25,7 @@ _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 
 _LOCK_S: Final = 5.0
 _PAUSE_S: Final = 0.002
 _CHUNK: Final = 1 << 16
+_BATCH: Final = 1 << 18
 # A last line without its end is read, to see whether it is whole, up to this size.
 _READABLE: Final = 1 << 20
 
@@ -73,6 +74,8 @@ class LineFile:
         while last < len(lines) and length + len(lines[last]) <= room:
             length += len(lines[last])
             last += 1
+            if length >= _BATCH:  # they are joined: memory may be short just now
+                break
         if last == first:
             self._rotate()
             return 0

@@ -340,7 +340,7 @@ class Sink(Container):
             return True
         done, error = self._file.append(lines)
         self._locked(self._account, lines, done, error)
-        if error is not None and not isinstance(error, OSError):
+        if error is not None and not isinstance(error, (OSError, MemoryError)):
             raise error
         return error is None
 
