@@ -25,9 +25,9 @@ from memguard._sizing.plans import (
 
 __all__ = ("peek",)
 
-_CONTAINERS: Final = 16  # looked into
-_OF_ONE: Final = 6  # containers of one container, so that others have their turn
-_OTHERS: Final = 24  # of one container, that are neither texts, bytes nor numbers
+_CONTAINERS: Final = 12  # looked into
+_OF_ONE: Final = 4  # containers of one container, so that others have their turn
+_OTHERS: Final = 16  # of one container, that are neither texts, bytes nor numbers
 _THINGS: Final = 512  # of one container
 _LONG: Final = 512  # bytes of a text that makes it worth being looked up
 # In the container, in a copy of it, two variables, and the argument of getrefcount.
