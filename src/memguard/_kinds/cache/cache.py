@@ -16,10 +16,10 @@ from memguard._kinds.cache.cells import GONE, Cell
 from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CacheInfo
 from memguard._kinds.cache.flight import MISSING, Flight, Wanted, aload, load
-from memguard._kinds.cache.ghosts import BITS
+from memguard._kinds.cache.ghosts import PRIME
 from memguard._kinds.cache.options import Listener, Weigher, checked
 from memguard._kinds.cache.sampling import COUNTED, Sampler
-from memguard._kinds.cache.store import Store
+from memguard._kinds.cache.sharing import Sharing
 from memguard._kinds.cache.trust import FLAT, StandIn
 from memguard._kinds.cache.turn import runs_in
 from memguard._kinds.callbacks import is_async
@@ -38,13 +38,11 @@ _D = TypeVar("_D")
 
 # In a cache of at least _LARGE entries the 512th part leaves at once, and at most this.
 _LARGE, _MOST_TOGETHER = 4096, 32
-# Entries of each end that are weighed to know about all of them.
-_SOME: Final = 24
 # How long a reader waits for somebody else's load before it loads by itself.
 _PATIENCE_S: Final = 30.0
 
 
-class Cache(Store, Generic[_K, _V]):
+class Cache(Sharing, Generic[_K, _V]):
     """
     Values by key, made by a *loader* or put. Over a cap the least used leave.
 
@@ -72,11 +70,9 @@ class Cache(Store, Generic[_K, _V]):
         "_front",
         "_hits",
         "_load_failures",
-        "_load_seconds",
         "_loader",
         "_loader_is_async",
         "_loads",
-        "_misses",
         "_sampler",
     )
 
@@ -125,10 +121,8 @@ class Cache(Store, Generic[_K, _V]):
         # Uses that are counted one by one before the fast path is used at all.
         self._counted = COUNTED
         self._hits = 0
-        self._misses = 0
         self._loads = 0
         self._load_failures = 0
-        self._load_seconds = 0.0
         self._sampler = Sampler()
         if type(self) is Cache and self.ttl is not None and self._idle is None:
             # What has no age need not be asked for it, and so `get` has two forms.
@@ -315,7 +309,7 @@ class Cache(Store, Generic[_K, _V]):
                 self._replaced += 1
             elif engine.credit:
                 engine.credit -= 1
-                mark = hash(key) & BITS
+                mark = hash(key) % PRIME
                 if (
                     engine.young[mark % engine.young_slots] == mark
                     or engine.old[mark % engine.old_slots] == mark
@@ -339,9 +333,12 @@ class Cache(Store, Generic[_K, _V]):
         A put of a key that is not in here, where there may be no room: who left for it.
         Lock held.
         """
-        most = self._max_entries or 0
+        most = self._most or 0
         room = most - len(engine.table)
         gone = None
+        if room <= 0 and most < (self._max_entries or 0) and self._later is None:
+            # Not now: others may have to give something for it.
+            self._later = [self._ask_for_more]
         if room > 0 and not engine.is_settled():
             if not room & 1023:
                 engine.widen()
@@ -463,7 +460,7 @@ class Cache(Store, Generic[_K, _V]):
         causes["replaced"] += self._replaced
         return CacheInfo(
             entries=entries,
-            bytes=self._content_bytes(),
+            bytes=self.content_bytes(),
             hits=self._hits + int(self._sampler.estimate),
             misses=self._misses,
             evictions=causes["size"] + causes["pressure"],
@@ -476,46 +473,6 @@ class Cache(Store, Generic[_K, _V]):
             load_seconds=self._load_seconds,
             causes=causes,
         )
-
-    def memory_bytes(self) -> int:
-        """
-        Bytes of keys and values, and of what the cache needs to hold them.
-
-        With a weigher of the user's: what that said.
-        """
-        if not len(self._engine.table):
-            return 0
-        return self._content_bytes() + self._engine.own_bytes()
-
-    def _content_bytes(self) -> int:
-        if self._weighs:
-            return self._weight
-        some, entries = self._some()
-        if not some:
-            return 0
-        weigh = self._weights.of
-        total = sum(weigh(key, value, self._failed) for key, value in some)
-        return total * entries // len(some)
-
-    def _some(self) -> tuple[list[tuple[Any, Any]], int]:
-        """
-        Some entries, old and new ones, of how many.
-        """
-
-        def step() -> tuple[list[tuple[Any, Any]], int]:
-            table = self._engine.table
-            held = [(one, table[one]) for one in self._engine.some(_SOME)]
-            return [
-                (
-                    one.key if type(one) is StandIn else one,
-                    what.value if type(what) is Cell else what,
-                )
-                for one, what in held
-            ], len(table)
-
-        if self._is_inside() or self.registry.detached:
-            return [], 0
-        return self._locked(step)
 
     # -- loading -----------------------------------------------------------------------
 

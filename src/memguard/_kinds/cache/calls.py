@@ -1,5 +1,5 @@
 """
-From calls of a function to keys of its cache, and the cache that belongs to it.
+From calls of a function to keys of its cache, and back.
 """
 
 from __future__ import annotations
@@ -10,103 +10,17 @@ from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any, Final
 from weakref import ref
 
-from memguard._kinds.cache.cache import Cache
-from memguard._kinds.cache.cells import GONE
-from memguard._kinds.cache.flight import MISSING, Wanted, load
-from memguard._kinds.cache.instances import Instances, Token
+from memguard._kinds.cache.flight import Wanted
+from memguard._kinds.cache.instances import Token
 from memguard._kinds.cache.keys import Parameters, unhashable
-from memguard._kinds.cache.store import Load
+from memguard._kinds.cache.owned import FunctionCache
 from memguard._kinds.cache.trust import FLAT
 from memguard._kinds.callbacks import is_async, name_of
-from memguard._tree import Branch
 
-__all__ = ("Calls", "FunctionCache")
+__all__ = ("Calls",)
 
 _ONCE_ONLY: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
 _INSTANCES: Final = ("self", "cls")
-
-
-class FunctionCache(Cache[Any, Any]):
-    """
-    The cache of one function: it ends with the function, entries with their instance.
-    """
-
-    __slots__ = ("_calls", "_function", "instances")
-
-    def __init__(self, owner: Branch, name: str, **options: Any) -> None:
-        super().__init__(owner, name, **options)
-        self._function: ref[Any] | None = None
-        # Weak, as everything here: a function that calls itself refers to what
-        # `cached` returned, and would keep itself alive.
-        self._calls: ref[Calls] | None = None
-        node = ref(self)
-
-        def tell() -> None:
-            cache = node()
-            if cache is not None:
-                cache.registry.collected.append(cache)
-
-        self.instances = Instances(tell)
-
-    def serve(self, calls: Calls) -> None:
-        """
-        What is missing is to be had from *calls*.
-        """
-        self._calls = ref(calls)
-
-    def _missing(self, key: Any) -> Any:
-        if self.instances.dead:
-            self.reap()
-        value = self._look_up(key)
-        if value is not MISSING:
-            return value
-        calls = None if self._calls is None else self._calls()
-        if calls is None:
-            msg = (
-                f"the function of cache {self.label!r} is gone; keep it for as long as"
-                " its `fast` is used"
-            )
-            raise ReferenceError(msg)
-        return MISSING if calls.is_async else load(self, calls.wanted(key))
-
-    def follow(self, function: FunctionType) -> None:
-        """
-        Close when *function* has been collected.
-        """
-        tell = self.instances.tell
-        self._function = ref(function, lambda _: tell())
-
-    def collected_unclosed(self) -> bool:
-        """
-        Called after an instance or the function died. Never a fault.
-        """
-        self.reap()
-        if self._function is not None and self._function() is None:
-            self.close()
-        return False
-
-    def reap(self) -> None:
-        """
-        Drop what belongs to instances that have died.
-        """
-        if self._is_inside():
-            return
-        for key in self.instances.take_dead():
-            inner = self._inner(key)
-            held = self._engine.table.get(inner, GONE)
-            if held is not GONE:
-                self._let_go(inner, held, "explicit")
-
-    def _is_held(self, key: Any) -> bool:
-        return self._held(key) is not GONE
-
-    def _store(
-        self, key: Any, hashed: int, value: Any, ttl: float | None, load: Load | None
-    ) -> bool:
-        if type(key) is tuple and key and type(key[0]) is Token:
-            entries = len(self._engine.table)
-            self.instances.note(key[0], key, entries, self._is_held)
-        return super()._store(key, hashed, value, ttl, load)
 
 
 class Calls:

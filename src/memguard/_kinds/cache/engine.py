@@ -15,7 +15,7 @@ from collections import deque
 from typing import Any, Final
 
 from memguard._kinds.cache.cells import GONE
-from memguard._kinds.cache.ghosts import BITS, NOBODY, Marks, ghosts
+from memguard._kinds.cache.ghosts import NOBODY, PRIME, Marks, ghosts
 from memguard._kinds.cache.tables import Tables
 
 __all__ = ("ByCount",)
@@ -90,7 +90,9 @@ class ByCount(Tables):
         self.credit = 0
 
     def admit(self, key: Any, held: Any) -> None:
-        mark = hash(key) & BITS
+        if self.shadow is not None:
+            self.shadow.missed(key, len(self.table))
+        mark = hash(key) % PRIME
         if (
             self.young[mark % self.young_slots] == mark
             or self.old[mark % self.old_slots] == mark
@@ -106,7 +108,6 @@ class ByCount(Tables):
         """
         A ghost came back: the queue that it left from should have been longer.
         """
-        self.marginal += 1
         entries = len(self.table)
         at = mark % self.young_slots
         if self.young[at] == mark:
@@ -131,13 +132,13 @@ class ByCount(Tables):
         young, slots, target = self.young, self.young_slots, self.target
         gone: list[Any] = []
         for _ in range(count):
-            if len(probation) > target:
+            if len(probation) > target and self.shadow is None:
                 key = probation[0]
                 if key not in front and key not in seen:
                     held = table.pop(key, GONE)
                     if held is not GONE:
                         probation.popleft()
-                        mark = hash(key) & BITS
+                        mark = hash(key) % PRIME
                         young[mark % slots] = mark
                         gone.append(held)
                         continue
@@ -163,7 +164,9 @@ class ByCount(Tables):
                 main.append(key)
                 continue
             del table[key]
-            mark = hash(key) & BITS
+            if self.shadow is not None:
+                self.shadow.note(key)
+            mark = hash(key) % PRIME
             if is_new:
                 self.young[mark % self.young_slots] = mark
             else:

@@ -12,12 +12,13 @@ from __future__ import annotations
 from array import array
 from typing import Final, TypeAlias
 
-__all__ = ("BITS", "NOBODY", "Marks", "ghosts")
+__all__ = ("NOBODY", "PRIME", "Marks", "ghosts")
 
 Marks: TypeAlias = "array[int]"
 
-#: The mark of a key is its hash with these bits: more would not be one digit of an int.
-BITS: Final = 0x3FFF_FFFF
+#: The mark of a key is its hash modulo this, the largest prime of one digit of an int:
+#: the low bits alone would be the same for all ids that lie far apart.
+PRIME: Final = 1_073_741_789
 NOBODY: Final = -1
 
 

@@ -34,7 +34,7 @@ from memguard._tree import Branch
 from memguard.errors import LimitReached, ScopeClosed
 from memguard.typing import Size
 
-__all__ = ("Load", "Store")
+__all__ = ("OVERHEAD", "Load", "Store")
 
 _T = TypeVar("_T")
 # Who left: its key, what was held, and the cause.
@@ -44,6 +44,8 @@ _Departures = list[tuple[Any, Any, str]]
 # a cache that ended or a load that was overtaken.
 _STORED, _REFUSED, _FULL, _OVER, _AGAIN = "stored", "refused", "full", "over", "again"
 
+#: Bytes that it takes to hold an entry, besides its key and value: about.
+OVERHEAD: Final = 64
 # Entries that leave in one locked section: about a fifth of a millisecond.
 _SLICE: Final = 256
 
@@ -65,6 +67,7 @@ class Store(Container):
     """
 
     __slots__ = (
+        "_allowance",
         "_causes",
         "_checked",
         "_deadlines",
@@ -74,6 +77,7 @@ class Store(Container):
         "_jitter",
         "_max_bytes",
         "_max_entries",
+        "_most",
         "_now",
         "_on_evict",
         "_on_limit",
@@ -104,6 +108,9 @@ class Store(Container):
         self.floor_bytes = options.floor_bytes
         self._max_entries = options.max_entries
         self._max_bytes = options.max_bytes
+        # What a budget leaves of the caps: bytes, or entries where none is weighed.
+        self._allowance: int | None = None
+        self._most = options.max_entries
         self._idle = options.idle
         self._jitter = options.jitter
         self._strict = options.strict
@@ -150,6 +157,17 @@ class Store(Container):
         Asked by the fast path for what is not in there.
         """
         raise NotImplementedError
+
+    def _share_out(self) -> None:
+        """
+        Find out what a budget leaves of the caps.
+        """
+        self._most = self._max_entries
+
+    def _ask(self, weight: int) -> None:
+        """
+        Ask a budget for room, if this weight finds none. Called with no lock held.
+        """
 
     def _overtake(self, hashed: int) -> None:
         """
@@ -244,6 +262,7 @@ class Store(Container):
         """
         now = self._now()
         held = self._hold(key, value, ttl, now)
+        self._ask(held.weight if type(held) is Cell else 0)
         trusted = is_trusted(key)
         while True:
             bucket = None if trusted else self._stand_ins.at(hashed)
@@ -295,7 +314,8 @@ class Store(Container):
             return _FULL, gone
         if load is None:
             self._overtake(hashed)
-        too_heavy = self._max_bytes is not None and weight > self._max_bytes
+        limit = self._limit(1)
+        too_heavy = limit is not None and weight > limit
         if old is not GONE:
             # Refusing the new value must not bring the old one back.
             gone.append((key, old, "size" if too_heavy else "replaced"))
@@ -364,17 +384,28 @@ class Store(Container):
         if old is not GONE:
             count -= 1
             total -= old.weight if type(old) is Cell else 0
-        most, limit = self._max_entries, self._max_bytes
+        most, limit = self._most, self._limit(count + 1)
         return (most is None or count < most) and (
             limit is None or total + weight <= limit
         )
+
+    def _limit(self, entries: int) -> int | None:
+        """
+        What the entries may weigh, if there are so many of them.
+        """
+        limit, allowance = self._max_bytes, self._allowance
+        if allowance is None or not self._weighs:
+            return limit
+        left = allowance - OVERHEAD * entries
+        return left if limit is None else min(limit, left)
 
     def _is_over(self) -> bool:
         """
         True where a cap is exceeded, as after it was lowered.
         """
-        most, limit = self._max_entries, self._max_bytes
-        return (most is not None and len(self._engine.table) > most) or (
+        entries = len(self._engine.table)
+        most, limit = self._most, self._limit(entries)
+        return (most is not None and entries > most) or (
             limit is not None and self._weight > limit
         )
 
@@ -594,6 +625,7 @@ class Store(Container):
         def step() -> None:
             self._max_entries = entries
             self._max_bytes = limit
+            self._share_out()
             self._engine.credit = 0
             self._plain = self._is_plain()
             if limit is not None and not isinstance(self._engine, ByWeight):
@@ -634,25 +666,6 @@ class Store(Container):
             weight = self._weights.of(key, value, self._failed)
             self._locked(step)
 
-    def shrink(self, nbytes: int) -> int:
-        """
-        Give *nbytes* back under pressure, the least used first, but none below
-        `floor_bytes`; returns the bytes that were given.
-        """
-        if self._is_inside() or self.state >= CLOSING or self.registry.detached:
-            return 0
-        before = self._content_bytes()
-        target = max(self.floor_bytes, before - nbytes)
-        if self._weighs:
-            return self._evict("pressure", lambda: self._weight <= target)
-        entries = len(self._engine.table)
-        if not entries or target >= before:
-            return 0
-        each = before / entries
-        stay = int(target / each)
-        self._evict("pressure", lambda: len(self._engine.table) <= stay)
-        return int((entries - len(self._engine.table)) * each)
-
     def _evict(self, cause: str, is_enough: Callable[[], bool]) -> int:
         """
         Let victims go until it *is_enough*, in slices; their weight.
@@ -680,15 +693,6 @@ class Store(Container):
             if full:
                 give_way()
         return freed
-
-    def _content_bytes(self) -> int:
-        """
-        What keys and values weigh: their sum where each is weighed, else estimated
-        from some of the oldest and some of the newest.
-        """
-        if self._weighs:
-            return self._weight
-        raise NotImplementedError
 
     # -- life --------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from sys import getsizeof
 from typing import Any
 
 from memguard._kinds.cache.cells import CELL_BYTES, GONE, Cell, Front
+from memguard._kinds.cache.shadow import Shadow
 from memguard._kinds.cache.wide import MOST, Wide
 
 __all__ = ("Tables",)
@@ -31,7 +32,7 @@ class Tables:
     `evict` takes out who is next.
     """
 
-    __slots__ = ("credit", "front", "marginal", "seen", "table")
+    __slots__ = ("credit", "front", "seen", "shadow", "table")
 
     def __init__(self, missing: Any) -> None:
         self.front = Front()
@@ -41,8 +42,8 @@ class Tables:
         #: So many may come without a look at the cap. Who lets one come spends one, or
         #: all of it.
         self.credit = 0
-        #: Ghosts that came back: misses that more room would have spared.
-        self.marginal = 0
+        #: What more room would have been worth; there once somebody has asked.
+        self.shadow: Shadow | None = None
 
     def fill(self, key: Any, held: Any, room: int) -> None:
         """

@@ -16,7 +16,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Any, Final
 
 from memguard._kinds.cache.cells import GONE, Cell
-from memguard._kinds.cache.ghosts import BITS, NOBODY, Marks, ghosts
+from memguard._kinds.cache.ghosts import NOBODY, PRIME, Marks, ghosts
 from memguard._kinds.cache.tables import Tables
 
 __all__ = ("ByWeight",)
@@ -62,12 +62,13 @@ class ByWeight(Tables):
         self._place(key, held, _queue(held.weight, 0))
 
     def admit(self, key: Any, held: Any) -> None:
-        mark = hash(key) & BITS
+        if self.shadow is not None:
+            self.shadow.missed(key, len(self.table))
+        mark = hash(key) % PRIME
         at = mark % self._slots
         level = 0
         if self._marks[at] == mark:
             self._marks[at] = NOBODY
-            self.marginal += 1
             level = 1
         self.table[key] = held
         self._place(key, held, _queue(held.weight, level))
@@ -113,7 +114,9 @@ class ByWeight(Tables):
                 self._place(key, held, max(_queue(held.weight, _LEVELS), at - _STEP))
                 continue
             del table[key]
-            mark = hash(key) & BITS
+            if self.shadow is not None:
+                self.shadow.note(key)
+            mark = hash(key) % PRIME
             self._marks[mark % self._slots] = mark
             return key, held
         return GONE, GONE
