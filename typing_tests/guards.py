@@ -171,6 +171,7 @@ def rings(scope: Scope) -> None:
     )
     anything: Ring[object] = scope.ring("anything")
     assert_type(scope.series("latency", max_points=10), Series)
+    assert_type(scope.ring("lines", of=str).drain(), list[str])
     assert_type(scope.series("latency").recent(3), list[float])
     scope.series("latency").add(3)
     anything.append(3)

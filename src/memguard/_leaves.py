@@ -82,6 +82,23 @@ class Leaves(Branch):
             raise conflict(first, changed)
         return first  # type: ignore[return-value]
 
+    def _known(self, kind: str, name: str, asked: tuple[Any, ...]) -> Any:
+        """
+        The live container that was asked for in the same words before, else None.
+
+        For names that are asked for at each request: a tenth of making one to compare.
+        """
+        named = self._named
+        if (
+            named is None
+            or type(name) is not str
+            or self.state > DRAINING
+            or self.registry.detached
+        ):
+            return None
+        found: Any = named.get((kind, name))
+        return found if found is not None and found.asked == asked else None
+
     def _refuse_if_ended(self) -> None:
         if self.state > DRAINING or self.registry.detached:
             raise ScopeClosed(self._ended_text())
@@ -192,7 +209,11 @@ class Leaves(Branch):
         """
         The ring of that name: the newest entries up to both caps. *of* gives the type.
         """
-        return self._get_or_create(
+        asked = (max_entries, max_bytes, ttl, shrinkable)
+        known: Ring[_T] | None = self._known("ring", name, asked)
+        if known is not None:
+            return known
+        ring = self._get_or_create(
             Ring(
                 self,
                 name,
@@ -203,6 +224,8 @@ class Leaves(Branch):
                 shrinkable=shrinkable,
             )
         )
+        ring.asked = asked
+        return ring
 
     def series(self, name: str, *, max_points: int = 1000) -> Series:
         """
@@ -211,7 +234,11 @@ class Leaves(Branch):
         The number of names an owner may have is bounded (the setting `series_names`):
         further ones share the series `other`, counted, and warned about once a place.
         """
-        return self._get_or_create(
+        asked = (max_points,)
+        known: Series | None = self._known("series", name, asked)
+        if known is not None:
+            return known
+        series = self._get_or_create(
             bounded_series(
                 self,
                 name,
@@ -219,6 +246,9 @@ class Leaves(Branch):
                 lambda known: Series(self, known, max_points=max_points),
             )
         )
+        if series.max_points == max_points:  # else it is one that many names share
+            series.asked = asked
+        return series
 
     def cache(
         self,

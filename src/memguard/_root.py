@@ -101,9 +101,14 @@ class Root(Scope):
         """
         The pool of that name, made on first call.
         """
+        calls = (factory, reset, check, dispose)
+        asked = (*calls, min_size, max_size, idle_timeout, acquire_timeout)
+        known: Pool[_T] | None = self._known("pool", name, asked)
+        if known is not None:
+            return known
         from memguard._kinds.pool import Pool
 
-        return self._get_or_create(
+        pool = self._get_or_create(
             Pool(
                 self,
                 name,
@@ -117,6 +122,8 @@ class Root(Scope):
                 acquire_timeout=acquire_timeout,
             )
         )
+        pool.asked = asked
+        return pool
 
     def limiter(
         self,

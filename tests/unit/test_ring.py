@@ -626,6 +626,37 @@ def test_threads_lose_nothing(root: Root, max_bytes: str | None) -> None:
 
 
 @pytest.mark.stress
+def test_bytes_add_up_under_threads(root: Root) -> None:
+    """
+    Eight threads push each other's entries out; what is there is what is counted.
+    """
+    ring = root.ring(max_entries=None, max_bytes=2000)
+    together = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        together.wait(5)
+        for at in range(2000):
+            ring.append("x" * (at * number % 300))
+            if at % 500 == 0:
+                ring.drain()
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    finally:
+        sys.setswitchinterval(interval)
+    assert sum(sizeof(one) for one in ring) == ring.info().bytes <= 2000
+    assert 16_000 == ring.info().appended
+    ring.drain()
+    assert 0 == ring.info().bytes
+
+
+@pytest.mark.stress
 def test_a_consumer_gets_each_entry_once(root: Root) -> None:
     """
     What threads append while another one drains is drained or there, never both.

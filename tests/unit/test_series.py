@@ -10,6 +10,7 @@ import logging
 import math
 import sys
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -242,6 +243,29 @@ def test_get_or_create(guard: memguard.Guard) -> None:
         guard.series("latency")
     with pytest.raises(ValueError, match="name"):
         guard.series("")
+
+
+def test_the_same_words_are_the_same_thing_without_making_one(
+    guard: memguard.Guard,
+) -> None:
+    """
+    Rings, series and pools that are asked for at each request; other words too.
+    """
+    asking: list[Callable[[], object]] = [
+        lambda: guard.ring("r", max_entries=5, ttl="1h"),
+        lambda: guard.series("s", max_points=5),
+        lambda: guard.pool("p", object, max_size=3),
+    ]
+    first = [ask() for ask in asking]
+    assert first == [ask() for ask in asking]
+    assert first[0] is guard.ring("r", max_entries=5, ttl=3600)
+    assert first[2] is guard.pool("p", object, max_size=3, idle_timeout=10)
+    with pytest.raises(SpecConflict):
+        guard.pool("p", object, max_size=4)
+    guard.shutdown()
+    for ask in asking:
+        with pytest.raises(ScopeClosed):
+            ask()
 
 
 def test_names_beyond_the_bound_share_one(caplog: pytest.LogCaptureFixture) -> None:

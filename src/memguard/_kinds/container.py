@@ -37,10 +37,12 @@ class Container(Node):
     While it is armed, an alarm of the guard's scheduler calls `_tidy`, on a worker.
     """
 
-    __slots__ = ("_alarm", "_alarm_at", "_armed", "_holder", "_later", "_lock")
+    __slots__ = ("_alarm", "_alarm_at", "_armed", "_holder", "_later", "_lock", "asked")
 
     def __init__(self, owner: Branch, name: str) -> None:
         super().__init__(owner, checked_name(f"a {self.kind}", name))
+        #: The options in the words of who made it: the same words mean the same spec.
+        self.asked: tuple[Any, ...] | None = None
         self._lock = threading.Lock()
         self._holder = 0
         self._later: list[Callable[[], object]] | None = None

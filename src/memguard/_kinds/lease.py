@@ -99,7 +99,8 @@ class Lease(Generic[T]):
         self._once()
         if self._pool.is_async:
             raise _needs_async(self._pool.label)
-        return self._lend(drive(self._pool.take_steps(), self._pool.label))
+        pool = self._pool
+        return self._lend(pool.take_at_once() or drive(pool.take_steps(), pool.label))
 
     def __exit__(
         self,
@@ -108,12 +109,22 @@ class Lease(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         member, self._member = self._member, None
-        if member is not None:
-            drive(self._pool.give_back_steps(member, self._turn), self._pool.label)
+        if member is None:
+            return
+        pool, turn = self._pool, self._turn
+        kept = pool.give_back_at_once(member, turn)
+        if kept is None:
+            drive(pool.give_back_steps(member, turn), pool.label)
+        elif not kept:
+            drive(pool.drop_steps(member), pool.label)
 
     async def __aenter__(self) -> T:
         self._once()
-        return self._lend(await adrive(self._pool.take_steps()))
+        pool = self._pool
+        member = pool.take_at_once()
+        if member is None:
+            member = await adrive(pool.take_steps())
+        return self._lend(member)
 
     async def __aexit__(
         self,
@@ -122,8 +133,14 @@ class Lease(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         member, self._member = self._member, None
-        if member is not None:
-            await adrive(self._pool.give_back_steps(member, self._turn))
+        if member is None:
+            return
+        pool, turn = self._pool, self._turn
+        kept = pool.give_back_at_once(member, turn)
+        if kept is None:
+            await adrive(pool.give_back_steps(member, turn))
+        elif not kept:
+            await adrive(pool.drop_steps(member))
 
     @property
     def value(self) -> T:

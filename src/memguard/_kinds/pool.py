@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from math import ceil
+from math import ceil, inf
+from threading import get_ident
 from types import EllipsisType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 from weakref import ref
@@ -265,6 +266,76 @@ class Pool(Container, Generic[T]):
         if not self._is_inside() and not self.registry.detached:
             self._locked(self._members.count, what)
 
+    # -- at once -----------------------------------------------------------------------
+
+    # Most leases call nothing and wait for nothing: these two do without the steps.
+
+    def take_at_once(self) -> Member[T] | None:
+        """
+        An idle member that needs no check; None where the steps have to be taken.
+        """
+        me, idle = get_ident(), self._members.idle
+        if (
+            self._check is not None
+            or not idle
+            or self._holder == me
+            or self.registry.detached
+        ):
+            return None
+        stale = -inf
+        if self.idle_timeout is not None:
+            stale = self.registry.clock.monotonic() - self.idle_timeout
+        member: Member[T] | None = None
+        # As `_locked` does it, spelled out for speed.
+        with self._lock:
+            self._holder = me
+            try:
+                if (
+                    self.state < DRAINING
+                    and idle
+                    and idle[-1].loop is None
+                    and idle[0].since > stale
+                ):
+                    member = idle.pop()
+                    self._members.used[member] = None
+            finally:
+                self._holder = 0
+        if self._later is not None:
+            self._catch_up()
+        return member
+
+    def give_back_at_once(self, member: Member[T], turn: int) -> bool | None:
+        """
+        Give *member* back if nothing has to be called: True.
+
+        False where it is to be ended now, None where the steps have to be taken.
+        """
+        me, registry = get_ident(), self.registry
+        if (
+            self._reset is not None
+            or member.ticket is not None
+            or member.era < 0
+            or self._holder == me
+            or registry.detached
+        ):
+            return None
+        members, now = self._members, registry.clock.monotonic()
+        with self._lock:
+            self._holder = me
+            try:
+                if not members.begins_return(member, turn):
+                    return True
+                kept = self.state < DRAINING and members.take_back(member, now)
+                if kept and self._armed:
+                    self._watch_oldest()
+            finally:
+                self._holder = 0
+        if self._later is not None:
+            self._catch_up()
+        if kept and self.state >= DRAINING:  # since it was looked at
+            self._note_drained()
+        return kept
+
     # -- lending -----------------------------------------------------------------------
 
     def take_steps(self) -> Steps[Member[T]]:
@@ -383,13 +454,13 @@ class Pool(Container, Generic[T]):
             except Exception as error:  # a member that cannot be reset is not reused
                 self._record("reset", error)
                 self._count("failed_resets")
-                yield from self._drop(member)
+                yield from self.drop_steps(member)
                 return True
             except BaseException:
                 self._abandon(member)
                 raise
         if not self._take_back(member):
-            yield from self._drop(member)
+            yield from self.drop_steps(member)
         return True
 
     def _take_back(self, member: Member[T]) -> bool:
@@ -404,7 +475,7 @@ class Pool(Container, Generic[T]):
         self._note_drained()
         return kept
 
-    def _drop(self, member: Member[T]) -> Steps[None]:
+    def drop_steps(self, member: Member[T]) -> Steps[None]:
         """
         End a member that was lent, and give its place to who waits.
         """
@@ -489,7 +560,7 @@ class Pool(Container, Generic[T]):
                 self._record("factory", error)
                 return
             if not self._take_back(member):
-                yield from self._drop(member)
+                yield from self.drop_steps(member)
 
     def _watch_oldest(self) -> None:
         """

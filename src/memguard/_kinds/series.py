@@ -88,7 +88,7 @@ class Series(Node):
     Readings made while other threads add may miss the points that come meanwhile.
     """
 
-    __slots__ = ("_changes", "_state", "max_points", "merged")
+    __slots__ = ("_changes", "_state", "asked", "max_points", "merged")
 
     kind: ClassVar[str] = "series"
     phase = Phase.CACHES
@@ -100,6 +100,7 @@ class Series(Node):
             msg = f"series {name!r} would have no cap; give it max_points"
             raise ValueError(msg)
         self.max_points = most
+        self.asked: tuple[Any, ...] | None = None  # as for containers
         #: How often this one was returned for a name that was one too many.
         self.merged = 0
         self._changes = 0

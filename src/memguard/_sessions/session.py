@@ -76,6 +76,10 @@ class Session(Scope):
 
         Its entries are saved with the session, so they have to be values of JSON.
         """
+        asked = (max_entries, max_bytes, ttl, shrinkable)
+        known: SessionRing[_T] | None = self._known("ring", name, asked)
+        if known is not None:
+            return known
         ring: SessionRing[_T] = SessionRing(
             self,
             name,
@@ -85,12 +89,18 @@ class Session(Scope):
             ttl=ttl,
             shrinkable=shrinkable,
         )
-        return self._restored(ring)
+        ring = self._restored(ring)
+        ring.asked = asked
+        return ring
 
     def series(self, name: str, *, max_points: int = 1000) -> Series:
         """
         The series of that name, with what it held when the session was saved.
         """
+        asked = (max_points,)
+        known: SessionSeries | None = self._known("series", name, asked)
+        if known is not None:
+            return known
         kept = self._kept["series"]
         made: SessionSeries = bounded_series(
             self,
@@ -100,7 +110,10 @@ class Session(Scope):
             # A name that comes back is none too many.
             asleep=-1 if name in kept else len(kept),
         )
-        return self._restored(made)
+        made = self._restored(made)
+        if made.max_points == max_points:  # else it is one that many names share
+            made.asked = asked
+        return made
 
     def _restored(self, made: _K) -> _K:
         """
