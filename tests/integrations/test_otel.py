@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from socket import socketpair
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from opentelemetry.sdk.metrics.export import (
 
 from memguard import Guard
 from memguard._telemetry.flush import LastExport
-from memguard.errors import ScopeClosed
+from memguard.errors import LimiterFull, ScopeClosed
 from memguard.integrations.otel import MemguardInstrumentor, instrument
 from memguard.testing import FakeClock, FakeProbe
 
@@ -65,6 +66,20 @@ PROMISED = {
     "memguard.cache.memory.limit": ("By", AMOUNT),
     "memguard.cache.requests": ("{request}", RISING),
     "memguard.cache.evictions": ("{eviction}", RISING),
+    "memguard.limiter.usage": ("{call}", AMOUNT),
+    "memguard.limiter.limit": ("{call}", AMOUNT),
+    "memguard.limiter.memory.usage": ("By", AMOUNT),
+    "memguard.limiter.memory.limit": ("By", AMOUNT),
+    "memguard.limiter.waiting": ("{call}", AMOUNT),
+    "memguard.limiter.granted": ("{call}", RISING),
+    "memguard.limiter.timeouts": ("{call}", RISING),
+    "memguard.limiter.wait.time": ("s", RISING),
+    "memguard.sink.records": ("{record}", RISING),
+    "memguard.sink.io": ("By", RISING),
+    "memguard.sink.buffer.usage": ("By", AMOUNT),
+    "memguard.sink.rotations": ("{rotation}", RISING),
+    "memguard.sink.failures": ("{failure}", RISING),
+    "memguard.log.records": ("{record}", RISING),
     "memguard.shutdown.duration": ("s", HISTOGRAM),
     "memguard.shutdown.failures": ("{failure}", RISING),
     "memguard.self.overhead.time": ("s", RISING),
@@ -188,7 +203,9 @@ class Stubborn(Thing):
 # -- names, units, kinds ---------------------------------------------------------------
 
 
-def test_every_promised_metric_has_its_unit_and_kind(exported: Exported) -> None:
+def test_every_promised_metric_has_its_unit_and_kind(
+    exported: Exported, tmp_path: Path
+) -> None:
     """
     Names, units and aggregations of a guard with some of everything are the promised.
     """
@@ -201,6 +218,9 @@ def test_every_promised_metric_has_its_unit_and_kind(exported: Exported) -> None
     tiny.put(1, 1)
     tiny.put(2, 2)
     guard.sessions("chat")
+    guard.limiter("uploads", max_bytes="1MiB")
+    guard.sink(tmp_path / "events.jsonl").write(1)
+    guard.log_handler("recent").handle(a_record())
     guard.register(Thing(), keep=True)
     guard.register(Stubborn(), keep=True)
     guard.start()
@@ -426,6 +446,96 @@ def test_caches_of_scopes_are_not_exported_one_by_one(
         assert exported.points("memguard.cache.entry.count") == []
         count = "memguard.resource.count"
         assert exported.value(count, type="cache", name="of the request") == 1
+
+
+# -- limiters, sinks, log handlers -----------------------------------------------------
+
+
+def a_record(level: int = logging.INFO) -> logging.LogRecord:
+    """
+    Something to log.
+    """
+    return logging.LogRecord("shop", level, "shop.py", 1, "hello", (), None)
+
+
+def test_limiters(exported: Exported, guard: Guard, clock: FakeClock) -> None:
+    """
+    What is in flight, what may be, who waits and waited, with the bounds of now.
+    """
+    instrument(guard, exported.provider)
+    uploads = guard.limiter("uploads", max_in_flight=4, max_bytes="1MiB")
+    with uploads("512KiB"):
+        uploads.tighten(0.5)
+        with pytest.raises(LimiterFull):
+            uploads("1MiB", timeout=0).__enter__()
+        expected = {
+            "usage": 1,
+            "limit": 2,
+            "memory.usage": 512 << 10,
+            "memory.limit": 512 << 10,
+            "waiting": 0,
+            "granted": 1,
+            "timeouts": 1,
+            "wait.time": 0.0,
+        }
+        for name, value in expected.items():
+            metric = f"memguard.limiter.{name}"
+            assert value == exported.value(metric, name="uploads"), metric
+    free = guard.limiter("free")
+    clock.advance("2s")
+    assert 5 == exported.value("memguard.limiter.limit", name="free")
+    assert None is exported.value("memguard.limiter.memory.limit", name="free")
+    assert free.info().max_bytes is None
+
+
+def test_sinks(exported: Exported, guard: Guard, tmp_path: Path) -> None:
+    """
+    Records by outcome, bytes, the buffer, rotations and failures.
+    """
+    guard.start()
+    instrument(guard, exported.provider)
+    sink = guard.sink(tmp_path / "events.jsonl", rotate_bytes=4)
+    for record in (1, 2, 3):
+        sink.write(record)
+    with pytest.raises(TypeError):
+        sink.write({1})
+    sink.flush()
+    sink.write(4)
+    name = str(tmp_path / "events.jsonl")
+    records = "memguard.sink.records"
+    assert 3 == exported.value(records, name=name, outcome="written")
+    assert 1 == exported.value(records, name=name, outcome="refused")
+    assert 0 == exported.value(records, name=name, outcome="lost")
+    assert 6 == exported.value("memguard.sink.io", name=name)
+    assert 2 == exported.value("memguard.sink.buffer.usage", name=name)
+    assert 1 == exported.value("memguard.sink.rotations", name=name)
+    assert 0 == exported.value("memguard.sink.failures", name=name)
+
+
+def test_sinks_beyond_the_names_are_counted_together(
+    exported: Exported, guard: Guard, tmp_path: Path
+) -> None:
+    """
+    A path with somebody's id in it is nobody's business.
+    """
+    instrument(guard, exported.provider)
+    for name in ("1234567", "7654321"):
+        guard.sink(tmp_path / name).write(1)
+        guard.sink(tmp_path / name).flush()
+    assert 2 == exported.value("memguard.sink.records", name="other", outcome="written")
+
+
+def test_log_handlers(exported: Exported, guard: Guard) -> None:
+    """
+    Records by level.
+    """
+    instrument(guard, exported.provider)
+    handler = guard.log_handler("recent")
+    for level in (logging.INFO, logging.INFO, logging.ERROR):
+        handler.handle(a_record(level))
+    records = "memguard.log.records"
+    assert 2 == exported.value(records, name="recent", level="INFO")
+    assert 1 == exported.value(records, name="recent", level="ERROR")
 
 
 # -- one look an interval --------------------------------------------------------------

@@ -9,17 +9,42 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memguard._records import changed, record
 from memguard._telemetry.names import Names
-from memguard._telemetry.observation import CacheRow, ResourceRow
+from memguard._telemetry.observation import CacheRow, FigureRow, ResourceRow
 
 if TYPE_CHECKING:
     from memguard._registry import Registry, Tally
     from memguard._tree import Branch, Node
 
 __all__ = ("Census", "take_census")
+
+
+#: What is taken from the `info()` of which kind.
+_TOLD: Final[dict[str, tuple[str, ...]]] = {
+    "limiter": (
+        "in_flight",
+        "max_in_flight",
+        "bytes",
+        "max_bytes",
+        "waiting",
+        "granted",
+        "timeouts",
+        "waited_s",
+    ),
+    "sink": (
+        "records",
+        "refused",
+        "lost",
+        "bytes",
+        "buffered_bytes",
+        "rotations",
+        "failures",
+    ),
+    "log_handler": (),
+}
 
 
 @record
@@ -30,6 +55,7 @@ class Census:
 
     resources: tuple[ResourceRow, ...]
     caches: tuple[CacheRow, ...]
+    figures: tuple[FigureRow, ...]
     own_bytes: int
 
 
@@ -42,6 +68,7 @@ def take_census(root: Branch, names: Names) -> Census:
     oldest: dict[Tally | None, float] = {}
     limits: dict[tuple[str, str], int] = {}
     caches: dict[str, CacheRow] = {}
+    figures: dict[tuple[str, str], FigureRow] = {}
     own_bytes = 0
     for node in root.walk():
         own_bytes += sys.getsizeof(node)
@@ -49,6 +76,8 @@ def take_census(root: Branch, names: Names) -> Census:
             oldest[node.tally] = node.born
         if node.owner is root:
             _note_container(node, names, limits, caches)
+            if node.kind in _TOLD:
+                _note_figures(node, names, figures)
     rows: dict[tuple[str, str], ResourceRow] = {}
     for kind, name, tally in _tallies(registry):
         created, live, released = tally.counts()
@@ -59,7 +88,12 @@ def take_census(root: Branch, names: Names) -> Census:
         rows[key] = row if first is None else _together(first, row)
     for key, limit in limits.items():  # bounded, and nothing of it was made yet
         rows[key] = ResourceRow(*key, 0, 0, {}, None, limit)
-    return Census(tuple(rows.values()), tuple(caches.values()), own_bytes)
+    return Census(
+        tuple(rows.values()),
+        tuple(caches.values()),
+        tuple(figures.values()),
+        own_bytes,
+    )
 
 
 def _tallies(registry: Registry) -> Iterator[tuple[str, str, Tally]]:
@@ -85,7 +119,7 @@ def _together(first: ResourceRow, second: ResourceRow) -> ResourceRow:
     )
 
 
-def _sums(first: Any, second: Any) -> dict[str, int]:
+def _sums(first: Any, second: Any) -> dict[str, Any]:
     sums = dict(first)
     for key, many in second.items():
         sums[key] = sums.get(key, 0) + many
@@ -149,3 +183,23 @@ def _caches_together(first: CacheRow, second: CacheRow) -> CacheRow:
         misses=first.misses + second.misses,
         evictions=_sums(first.evictions, second.evictions),
     )
+
+
+def _note_figures(
+    node: Node, names: Names, figures: dict[tuple[str, str], FigureRow]
+) -> None:
+    """
+    What limiters, sinks and log handlers tell; those under one name are summed up.
+    """
+    found: Any = node
+    if node.kind == "log_handler":
+        told = found.handler.counts()
+    else:
+        info = found.info()
+        values = {field: getattr(info, field) for field in _TOLD[node.kind]}
+        told = {field: one for field, one in values.items() if one is not None}
+    key = names.bounded(node.kind, node.label)
+    first = figures.get(key)
+    if first is not None:
+        told = _sums(first.figures, told)
+    figures[key] = FigureRow(*key, told)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from memguard._health import MemorySample
 from memguard._records import record
 
-__all__ = ("CacheRow", "Observed", "ResourceRow")
+__all__ = ("CacheRow", "FigureRow", "Observed", "ResourceRow")
 
 
 @record
@@ -47,6 +47,17 @@ class CacheRow:
 
 
 @record
+class FigureRow:
+    """
+    What a limiter, a sink or a log handler tells of itself: plain figures by name.
+    """
+
+    kind: str
+    name: str
+    figures: Mapping[str, float]
+
+
+@record
 class Observed:
     """
     Everything the metrics of one interval are made from; None where nobody knows.
@@ -62,6 +73,7 @@ class Observed:
     collector: tuple[Mapping[str, int], ...] = ()
     resources: tuple[ResourceRow, ...] = ()
     caches: tuple[CacheRow, ...] = ()
+    figures: tuple[FigureRow, ...] = ()
     own_bytes: int | None = None
     cpu_s: float = 0.0
     dropped: int = 0

@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 #: The shortest and the longest time between two observations, in seconds.
 _INTERVAL_S: Final = 1.0
 _LONGEST_S: Final = 60.0
-_NOTHING: Final = Census((), (), 0)
+_NOTHING: Final = Census((), (), (), 0)
 
 
 @record
@@ -142,6 +142,7 @@ class Observer:
             collector=tuple(gc.get_stats()),
             resources=counted.resources,
             caches=counted.caches,
+            figures=counted.figures,
             own_bytes=None if census is None else counted.own_bytes,
             cpu_s=self._cpu_s,
             dropped=self._dropped,

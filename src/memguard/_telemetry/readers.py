@@ -16,13 +16,16 @@ __all__ = (
     "caches",
     "collector",
     "evictions",
+    "figure",
     "limit",
+    "log_records",
     "memory",
     "one",
     "pressure",
     "released",
     "requests",
     "resources",
+    "sink_records",
 )
 
 #: One measurement: its value and its attributes.
@@ -36,6 +39,11 @@ REASON: Final = "memguard.release.reason"
 CACHE: Final = "memguard.cache.name"
 RESULT: Final = "memguard.cache.result"
 EVICTION: Final = "memguard.cache.eviction.reason"
+LIMITER: Final = "memguard.limiter.name"
+SINK: Final = "memguard.sink.name"
+OUTCOME: Final = "memguard.sink.outcome"
+LOG: Final = "memguard.log.name"
+LOG_LEVEL: Final = "memguard.log.level"
 GENERATION: Final = "cpython.gc.generation"
 SOURCE: Final = "memguard.limit.source"
 LEVEL: Final = "memguard.pressure.level"
@@ -152,3 +160,39 @@ def evictions(observed: Observed) -> Iterable[Point]:
     for row in observed.caches:
         for reason, many in row.evictions.items():
             yield many, {CACHE: row.name, EVICTION: reason}
+
+
+def figure(kind: str, field: str, attribute: str) -> Reader:
+    """
+    One figure of each limiter or sink.
+    """
+
+    def read(observed: Observed) -> Iterable[Point]:
+        for row in observed.figures:
+            if row.kind == kind and field in row.figures:
+                yield row.figures[field], {attribute: row.name}
+
+    return read
+
+
+def sink_records(observed: Observed) -> Iterable[Point]:
+    """
+    The records of each sink, by what became of them.
+    """
+    for row in observed.figures:
+        if row.kind == "sink":
+            for field, outcome in _OUTCOMES.items():
+                yield row.figures[field], {SINK: row.name, OUTCOME: outcome}
+
+
+_OUTCOMES: Final = {"records": "written", "refused": "refused", "lost": "lost"}
+
+
+def log_records(observed: Observed) -> Iterable[Point]:
+    """
+    The records of each log handler, by level.
+    """
+    for row in observed.figures:
+        if row.kind == "log_handler":
+            for level, many in row.figures.items():
+                yield many, {LOG: row.name, LOG_LEVEL: level}

@@ -68,6 +68,9 @@ def reference() -> str:
         ("Memory and its limit", ("memguard.memory.", "memguard.pressure.")),
         ("Resources", ("memguard.resource.",)),
         ("Caches", ("memguard.cache.",)),
+        ("Limiters", ("memguard.limiter.",)),
+        ("Sinks", ("memguard.sink.",)),
+        ("Logs", ("memguard.log.",)),
         ("Shutdown", ("memguard.shutdown.",)),
         ("memguard itself", ("memguard.self.",)),
     ):
