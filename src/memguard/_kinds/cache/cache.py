@@ -74,6 +74,7 @@ class Cache(Sharing, Generic[_K, _V]):
         "_loader_is_async",
         "_loads",
         "_sampler",
+        "_sampling",
     )
 
     def __init__(
@@ -124,6 +125,8 @@ class Cache(Sharing, Generic[_K, _V]):
         self._loads = 0
         self._load_failures = 0
         self._sampler = Sampler()
+        # The next turn of the sampler, with the scheduler.
+        self._sampling: Any = None
         if type(self) is Cache and self.ttl is not None and self._idle is None:
             # What has no age need not be asked for it, and so `get` has two forms.
             self.__class__ = TimedCache
@@ -223,7 +226,10 @@ class Cache(Sharing, Generic[_K, _V]):
             self._hits += 1
             return held.value
         self._hits += 1
-        self._note_use(inner, held, value)
+        if self._sampler.keys and inner in self._sampler.keys:
+            self._sampler.seen += 1
+        else:
+            self._note_use(inner, held, value)
         return value
 
     def _note_use(self, inner: Any, held: Any, value: Any) -> None:
@@ -235,8 +241,10 @@ class Cache(Sharing, Generic[_K, _V]):
         expose = False
         if self._counted > 0:
             self._counted -= 1
+            if not self._counted and self._armed:
+                self._begin_to_sample()
         else:
-            expose = type(inner) is not StandIn and not self._sampler.is_open
+            expose = type(inner) is not StandIn
         if (not expose and inner in engine.seen) or self._is_inside():
             return
 
@@ -261,6 +269,34 @@ class Cache(Sharing, Generic[_K, _V]):
 
         if not self.registry.detached:
             self._locked(step)
+
+    def _begin_to_sample(self) -> None:
+        """
+        Estimate the uses of the fast path from now on, while the guard runs.
+        """
+        when = self._sampler.begin(self._now())
+        self._sampling = self.registry.scheduler.call_at(when, self._sample_soon)
+
+    def _sample_soon(self) -> None:
+        self.registry.scheduler.submit(self._sample)
+
+    def _sample(self) -> None:
+        if self._armed and not self.registry.detached:
+            when = self._locked(self._sampler.turn, self._engine, self._now())
+            self._sampling = self.registry.scheduler.call_at(when, self._sample_soon)
+
+    def _arm(self) -> None:
+        super()._arm()
+        if not self._counted:
+            self._begin_to_sample()
+
+    def _rest(self) -> None:
+        super()._rest()
+        call, self._sampling = self._sampling, None
+        if call is not None:
+            call.cancel()
+        if not self.registry.detached and not self._is_inside():
+            self._locked(self._sampler.stop, self._engine, self._now())
 
     def _peek(self, key: Any) -> Any:
         """
