@@ -110,6 +110,7 @@ class Service:
             HERE / name,
             CHAT_BIND=f"127.0.0.1:{self.port}",
             CHAT_DATABASE=str(folder / "chat.sqlite3"),
+            CHAT_ARCHIVE=str(folder / f"{name}-archive.jsonl"),
             MEMGUARD_REPORT_FILE=str(self.file),
         )
         self.load = (WebLoad if self.is_web else ChatLoad)(self.port, CLIENTS)

@@ -27,6 +27,10 @@ import telemetry
 rooms = memguard.emitter("rooms", max_listeners=None)
 chat = memguard.sessions("chat", ttl="1h", hibernate_after="10m", grace="30s")
 
+# A sink: every line as one of JSON, in rotated files; the disk never holds up the loop.
+archive = memguard.sink(os.environ.get("CHAT_ARCHIVE", "chat.jsonl"), keep=3)
+archive = memguard.sink(os.environ.get("CHAT_ARCHIVE", "chat.jsonl"), keep=3)
+
 # What the whole room said last, and how long each line took to reach everybody.
 said = memguard.ring("said", of=str, max_entries=1000, max_bytes="256KiB")
 fanout = memguard.series("seconds to tell everybody")
@@ -98,6 +102,7 @@ async def answer(
             began = time.perf_counter()
             rooms.emit("line", raw)
             fanout.add(time.perf_counter() - began)
+            await archive.awrite({"at": round(time.time(), 3), "line": line})
 
 
 def stats() -> dict[str, Any]:
@@ -110,6 +115,7 @@ def stats() -> dict[str, Any]:
         "said": {"newest": said.recent(3), "bytes": said.info().bytes},
         "fanout": {"count": told.count, "p50": told.p50, "p99": told.p99},
         "badges": badge.info().entries,
+        "archived": archive.info().records,
     }
 
 

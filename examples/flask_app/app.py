@@ -7,6 +7,7 @@ Run it with `gunicorn --config gunicorn.conf.py app:app`; stop it with SIGTERM.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -19,6 +20,7 @@ import memguard
 from memguard.integrations.flask import Memguard
 
 DATABASE = os.environ.get("CHAT_DATABASE", "chat.sqlite3")
+ARCHIVE = os.environ.get("CHAT_ARCHIVE", "chat.jsonl")
 
 app = Flask(__name__)
 Memguard(app, health="/healthz")
@@ -76,6 +78,20 @@ def note(tenant: str, author: str, text: str) -> None:
     events.append({"tenant": tenant, "length": len(text)}, key="posted")
 
 
+# A sink: every message as a line of JSON, in rotated files; the workers share them.
+archive = memguard.sink(ARCHIVE, rotate_bytes="16MiB", keep=3)
+
+
+@bus.on("posted")
+def keep(tenant: str, author: str, text: str) -> None:
+    archive.write({"tenant": tenant, "author": author, "text": text})
+
+
+# A log handler: the newest log records as text, and how many there were of each level.
+log = memguard.log_handler("recent", max_entries=200, level="INFO")
+logging.getLogger().addHandler(log)
+
+
 # Series: the newest thousand durations of each endpoint, in 8 bytes each.
 @app.before_request
 def begin() -> None:
@@ -117,11 +133,15 @@ def recent(tenant: str) -> dict[str, Any]:
         return {"history": session.ring("messages", of=str, max_entries=20).recent(20)}
 
 
-# A streamed answer: the connection stays in use until the last line was sent.
+# A streamed answer: the connection stays in use until the last line was sent. So there
+# are three at once, to leave connections for the others; the rest stand in line.
+exports = memguard.limiter("exports", max_in_flight=3)
+
+
 @app.get("/<tenant>/export")
 def export(tenant: str) -> Response:
     def lines() -> Iterator[str]:
-        with db.acquire() as connection:
+        with exports(timeout="10s"), db.acquire() as connection:
             rows = connection.execute(
                 "select author, text from messages where tenant = ? order by id",
                 (tenant,),
@@ -142,4 +162,7 @@ def stats() -> dict[str, Any]:
         "events": {"newest": events.recent(3), "counts": events.counts()},
         "latency": {"count": latency.count, "p50": latency.p50, "p99": latency.p99},
         "connections": db.stats().used,
+        "exports": exports.info().granted,
+        "archived": archive.info().records,
+        "logged": log.counts(),
     }
