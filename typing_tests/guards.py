@@ -240,6 +240,12 @@ def pools(guard: Guard) -> None:
     """
     pool = guard.pool("db", Database, reset=Database.memory_bytes, max_size=5)
     assert_type(pool, Pool[Database])
+    assert_type(pool.tighten(0.5), int)
+    pool.resize(3, min_size=1, idle_timeout=None)
+    lease = pool.acquire()
+    with lease as database:
+        assert_type(database, Database)
+        assert_type(lease.value, Database)
 
 
 def settings() -> None:

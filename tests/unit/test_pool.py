@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -1403,6 +1404,21 @@ def test_stand_ins_on_a_loop(strict: Root) -> None:
         await pool.aclose()
 
     asyncio.run(main())
+
+
+def test_an_exhausted_pool_tells_who_has_its_members(strict: Root) -> None:
+    """
+    In strict mode; the place with most of them first.
+    """
+    pool = strict.pool(max_size=3, acquire_timeout=0.01)
+    one, *others = (pool.acquire() for _ in range(3))
+    with one:
+        for lease in others:
+            lease.__enter__()
+        with pytest.raises(PoolExhausted) as caught, pool.acquire():
+            pass
+    where = r"\(lent: 2 at \S+:\d+ in .*, 1 at \S+:\d+ in test_an_exhausted_pool"
+    assert re.search(where, str(caught.value))
 
 
 def test_a_reset_gets_the_member_itself(strict: Root) -> None:

@@ -40,6 +40,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 Steps = Generator[Any, Any, R]
 
+_PLACES: Final = 5  # told of where the members of an exhausted pool are
+
 # Members inherited through a fork: they share their sockets with the parent's, and a
 # destructor might say goodbye on them. So they are never destroyed.
 _inherited: Final[list[Any]] = []
@@ -388,8 +390,21 @@ class Pool(Container, Generic[T]):
             f"pool {self.label!r} had no member to lend within"
             f" {self.acquire_timeout:g} s: {stats.used} of at most {stats.max_size} are"
             f" lent, {stats.waiting} more wait. Give members back sooner, or raise"
-            " max_size or acquire_timeout"
+            f" max_size or acquire_timeout{self._holders_text()}"
         )
+
+    def _holders_text(self) -> str:
+        """
+        In strict mode: where the members were lent, the place with most of them first.
+        """
+        lent: dict[str, int] = {}
+        for member in list(self._members.used):
+            ticket = member.ticket
+            if ticket is not None:
+                lent[ticket.place] = lent.get(ticket.place, 0) + 1
+        most = sorted(lent.items(), key=lambda one: -one[1])[:_PLACES]
+        places = ", ".join(f"{many} at {place}" for place, many in most)
+        return f" (lent: {places})" if places else ""
 
     def _is_usable(self, member: Member[T]) -> Steps[bool]:
         """

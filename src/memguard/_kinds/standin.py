@@ -65,6 +65,13 @@ class Ticket:
     def is_over(self) -> bool:
         return self.value is self
 
+    @property
+    def place(self) -> str:
+        """
+        Where it was lent.
+        """
+        return _text(self.lent_at)
+
     def end(self) -> None:
         """
         The member is on its way back: note who gave it.
@@ -82,7 +89,7 @@ class Ticket:
         msg = (
             f"a {self.member_type.__qualname__} of pool {self.pool!r} was used at"
             f" {_text(self.registry.sites.here(3))} after it had been given back at"
-            f" {_text(self.released_at)} (it was lent at {_text(self.lent_at)});"
+            f" {_text(self.released_at)} (it was lent at {self.place});"
             " somebody else may have it by now: use it inside its block only"
         )
         raise UseAfterRelease(msg)
