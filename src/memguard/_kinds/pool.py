@@ -520,7 +520,7 @@ class Pool(Container, Generic[T]):
         self._note_drained()
 
     def _note_drained(self) -> None:
-        if not self._members.used:
+        if not self._members.used and not self._drained.is_set:
             self._drained.set()
 
     def _end_elsewhere(self, members: list[Member[T]]) -> None:
