@@ -4,7 +4,9 @@ The public interface as a type checker sees it. Checked by mypy, never executed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from typing_extensions import assert_type
 
@@ -155,3 +157,17 @@ async def maps_are_plain_or_asynchronous(
         limiter.tighten(0.5)
     async with limiter(1024, timeout=1):
         limiter.resize(3)
+
+
+async def sinks_and_log_handlers() -> None:
+    """
+    Paths of both kinds; what is kept has its types.
+    """
+    sink = memguard.sink(Path("events.jsonl"), rotate_bytes="1MiB", keep=2)
+    sink.write({"any": ["json", 1, None]})
+    await memguard.sink("events.jsonl").awrite([1])
+    assert_type(sink.info().records, int)
+    handler = memguard.log_handler("recent", level="INFO", directory="logs")
+    logging.getLogger().addHandler(handler)
+    assert_type(handler.recent(3)[0].exception, str | None)
+    memguard.BoundedLogHandler(max_entries=10).close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -546,3 +547,129 @@ def test_nothing_of_a_map_is_kept_alive(limiter: Limiter) -> None:
         until(lambda: Item.alive == 0)
     finally:
         gc.enable()
+
+
+def test_a_map_that_a_forked_child_inherits_is_over(limiter: Limiter) -> None:
+    """
+    Its threads are the parent's, who goes on with it.
+    """
+    results = limiter.map(abs, range(5))
+    assert 0 == next(results)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            next(results)
+        except ScopeClosed:
+            status = limiter.info().in_flight
+        finally:
+            os._exit(status)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert [1, 2, 3, 4] == list(results)
+
+
+def test_a_source_that_fails_at_its_end_is_reported(
+    limiter: Limiter, guard: Guard
+) -> None:
+    """
+    Nobody reads it any more, so it is a failure in the background.
+    """
+
+    async def stubborn() -> AsyncIterator[int]:
+        try:
+            for number in range(10):
+                yield number
+        finally:
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        async with limiter.map(squared, stubborn()) as results:
+            assert 0 == await results.__anext__()
+
+    asyncio.run(main())
+    failures = [key[:2] for key in guard.registry.failures.counts]
+    assert [("source of a map of work", "ZeroDivisionError")] == failures
+
+
+def test_a_turn_that_comes_from_another_thread(limiter: Limiter) -> None:
+    """
+    The task is started on the loop, whoever gave way.
+    """
+    turns = [limiter() for _ in range(3)]
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        results = limiter.map(squared, range(3))
+        first = asyncio.ensure_future(results.__anext__())
+        while not limiter.info().waiting:  # noqa: ASYNC110 - there is nothing to wait on
+            await asyncio.sleep(0)
+        for turn in turns:
+            await loop.run_in_executor(None, turn.__exit__, None, None, None)
+        return [await first, *[one async for one in results]]
+
+    for turn in turns:
+        turn.__enter__()
+    assert [0, 1, 4] == asyncio.run(main())
+
+
+def test_a_turn_that_comes_too_late_goes_on(limiter: Limiter) -> None:
+    """
+    The map was left meanwhile, or its loop is closed.
+    """
+    turns = [limiter() for _ in range(3)]
+    for turn in turns:
+        turn.__enter__()
+    kept: list[Any] = []
+
+    async def main() -> None:
+        kept.append(limiter.map(squared, range(3)))
+        task = asyncio.ensure_future(kept[0].__anext__())
+        while not limiter.info().waiting:  # noqa: ASYNC110 - there is nothing to wait on
+            await asyncio.sleep(0)
+        # As a loop that is stopped for good: nothing of it is ever run again.
+        for one in asyncio.all_tasks() - {asyncio.current_task(), task}:
+            one.cancel()
+        task.cancel()
+
+    asyncio.run(main())
+    for turn in turns:
+        turn.__exit__(None, None, None)
+    assert at_rest(limiter)
+
+
+def test_without_threads_it_says_so(
+    limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The system may have no more of them, or the interpreter is about to end.
+    """
+    monkeypatch.setattr("memguard._workers.Workers.submit", lambda *_: False)
+    with pytest.raises(RuntimeError, match="no thread could be started"):
+        next(limiter.map(abs, range(3)))
+    assert at_rest(limiter)
+
+
+def test_calls_that_never_begin_give_their_turn_back(guard: Guard) -> None:
+    """
+    They waited for a thread when the map was dropped.
+    """
+    limiter = guard.limiter("work", max_in_flight=1)
+    go, begun = threading.Event(), threading.Event()
+
+    def call(_: int) -> None:
+        begun.set()
+        go.wait(SOON)
+
+    results = limiter.map(call, range(3))
+    results._read()
+    assert begun.wait(SOON)
+    workers_of = results._threads
+    workers_of._threads = 10  # so that it has fewer threads than it believes
+    limiter.resize(2)
+    results._read()
+    assert (2, 1) == (limiter.info().in_flight, workers_of.workers.waiting)
+    del results
+    gc.collect()
+    assert 1 == limiter.info().in_flight
+    go.set()
+    until(lambda: at_rest(limiter))

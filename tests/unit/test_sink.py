@@ -573,6 +573,27 @@ def test_inside_a_loop_nothing_waits(running: Guard, path: Path, disk: Disk) -> 
     assert 2 == sink.info().refused
 
 
+def test_a_batch_inside_a_loop_is_left_to_a_worker(path: Path) -> None:
+    """
+    A plain write asks for it and goes on.
+    """
+
+    async def main() -> None:
+        async with Guard() as guard:
+            sink = guard.sink(path, flush_every="1h")
+            sink.write("x" * (1 << 16))
+            for _ in range(500):
+                if sink.info().records:
+                    break
+                await asyncio.sleep(0.01)
+            assert (1, 0) == (sink.info().records, sink.info().buffered)
+            await sink.awrite("y" * (1 << 16))
+            await sink.aflush()
+
+    asyncio.run(main())
+    assert 2 == len(records(path))
+
+
 def test_inside_a_loop_before_the_start(guard: Guard, path: Path) -> None:
     """
     Both forms write through.
@@ -667,7 +688,7 @@ def test_destructors_in_the_middle_of_its_work(
     Under the lock of the buffer, or while the file is written: kept for later.
     """
     sink = guard.sink(path)
-    append, take = LineFile.append, sink._take
+    append = LineFile.append
 
     def appending(self: LineFile, lines: Any) -> Any:
         monkeypatch.undo()
@@ -685,4 +706,37 @@ def test_destructors_in_the_middle_of_its_work(
     sink._locked(destructor)
     sink.flush()
     assert "inside" == records(path)[-1]
-    assert take == sink._take
+
+
+def test_a_destructor_that_finds_the_buffer_full(
+    running: Guard, path: Path, disk: Disk
+) -> None:
+    """
+    Its record is refused and counted; there is nobody to tell.
+    """
+    sink = running.sink(path, buffer_bytes=10)
+    disk.room = 0
+    sink.write("1234")
+    sink._locked(lambda: sink.write("123456"))
+    assert (1, 1) == (sink.info().buffered, sink.info().refused)
+
+
+def test_a_batch_has_a_quarter_of_a_megabyte(running: Guard, path: Path) -> None:
+    """
+    What is joined for one write takes memory, which may be short.
+    """
+    sink = running.sink(path, buffer_bytes="4MiB")
+    written: list[int] = []
+    append = os.write
+
+    def write(fd: int, data: Any) -> int:
+        written.append(len(data))
+        return append(fd, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("memguard._kinds.linefile.os.write", write)
+        with sink._file_lock:  # nobody writes meanwhile
+            for _ in range(100):
+                sink._keep(b"x" * 10_239 + b"\n")
+        sink._flush()
+    assert [26 * 10_240] * 3 + [22 * 10_240] == written

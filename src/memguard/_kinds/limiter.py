@@ -10,7 +10,6 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from memguard._kinds.caps import byte_cap, count_cap
-from memguard._kinds.closers import running_loop
 from memguard._kinds.container import Container
 from memguard._kinds.gate import Gate
 from memguard._kinds.line import LimiterInfo, Line
@@ -209,20 +208,17 @@ class Limiter(Container):
         line = self._gate.line
         return bool(line.in_flight or line.waiting)
 
-    def _drain(self) -> Any:
+    def _drain(self) -> None:
         """
         Send away who waits, and wait until nothing is in flight any more.
+
+        On a thread always: shutdowns never drain on a loop what may block it.
         """
         gate = self._gate
         gate.drained = drained = Latch()
         gate.send_away()
-        if not gate.line.in_flight:
-            return None
-        timeout = self.registry.drain_s
-        if running_loop() is not None:
-            return drained.await_(timeout)
-        drained.wait(timeout)
-        return None
+        if gate.line.in_flight:
+            drained.wait(self.registry.drain_s)
 
     def _disarm(self) -> None:
         self._rest()

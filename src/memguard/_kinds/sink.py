@@ -384,20 +384,11 @@ class Sink(Container):
         """
         return bool(self._buffered)
 
-    def _drain(self) -> Any:
+    def _drain(self) -> None:
         """
         Write what is buffered; what fails is tried once more by the close.
         """
-        if running_loop() is not None:
-            return self._adrain()
         self._write_out(_PATIENCE_S)
-        return None
-
-    async def _adrain(self) -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._write_out, _PATIENCE_S)
 
     def _disarm(self) -> None:
         self._rest()
