@@ -24,7 +24,7 @@ from memguard._sizing.walk import walked
 __all__ = ("Estimator",)
 
 _FIRST: Final = 4  # walked, to begin with
-_MOST: Final = 48  # puts from one walk to the next, at most
+_MOST: Final = 64  # puts from one walk to the next, at most
 _DOUBTS: Final = 500  # walks in a row to find out what is shared, at most
 _WEIGHT: Final = 1 / 16  # of a new figure in the mean
 _KINDS: Final = 512  # more kinds than this share one mean
@@ -74,9 +74,9 @@ class Estimator:
     Bytes of the values of one container, where exact figures would cost too much.
 
     Texts, numbers, bytes and buffers are always exact, and what holds more than 512
-    things is always walked. Of others some 64 things are looked at, and a mean of what
+    things is always walked. Of others what is nearest is looked at, and a mean of what
     that missed is added; the mean is of values of the same type for which the look
-    gave the same, to a factor of two. It is kept up by a walk of one of 32 values, and
+    gave the same, to a factor of two. It is kept up by a walk of one of 64 values, and
     of up to each one while walks are surprising. What several values refer to is
     charged to the first few, and given back later. So the sum over many is right to a
     few per cent, and a single figure may be off where the look did not see all.

@@ -29,6 +29,7 @@ _CONTAINERS: Final = 12  # looked into
 _OF_ONE: Final = 4  # containers of one container, so that others have their turn
 _OTHERS: Final = 16  # of one container, that are neither texts, bytes nor numbers
 _THINGS: Final = 512  # of one container
+_SOME: Final = 32  # of a list of containers
 _LONG: Final = 512  # bytes of a text that makes it worth being looked up
 # In the container, in a copy of it, two variables, and the argument of getrefcount.
 _OURS: Final = 5
@@ -45,15 +46,15 @@ def peek(root: object, plan: Plan, known: Mapping[int, int]) -> int:
     """
     total: float = own_bytes(root, plan)
     todo: list[tuple[Any, Plan, float]] = [(root, plan, 1)]
-    for obj, how, times in todo:
-        size = 0
+    for obj, how, parents in todo:
+        things, each = _nearest(obj, how)
+        times = parents * each
+        size: float = 0
         others = []
-        for one in _nearest(obj, how):
+        for one in things:
             kind = type(one)
             if kind is str or kind is bytes:
-                own = one.__sizeof__()
-                if own < _LONG or not known or not _is_shared(one, known):
-                    size += own
+                size += one.__sizeof__()
             elif kind is dict or kind is list:
                 others.append(one)
             elif kind is int:
@@ -62,12 +63,27 @@ def peek(root: object, plan: Plan, known: Mapping[int, int]) -> int:
                 size += _float_bytes
             elif kind is not NoneType and kind is not bool:
                 others.append(one)
-        total += size * times
+        if known and size >= _LONG:
+            size -= _of_shared(things, known)
         if others:
-            total += times * _of_others(others, known, times, todo)
+            size += _of_others(others, known, times, todo)
+        total += size * times
         if len(todo) > _CONTAINERS:
             del todo[_CONTAINERS:]
     return int(total)
+
+
+def _of_shared(things: Sequence[Any], known: Mapping[int, int]) -> int:
+    """
+    Bytes of the texts among *things* that are long, and shared.
+    """
+    size = 0
+    for one in things:
+        if type(one) is str or type(one) is bytes:
+            own = one.__sizeof__()
+            if own >= _LONG and _is_shared(one, known):
+                size += own
+    return size
 
 
 def _of_others(
@@ -103,20 +119,34 @@ def _is_shared(one: object, known: Mapping[int, int]) -> bool:
     return least is not None and getrefcount(one) - _OURS >= least
 
 
-def _nearest(obj: Any, plan: Plan) -> Sequence[Any]:
+def _nearest(obj: Any, plan: Plan) -> tuple[Sequence[Any], float]:
     """
-    The first things *obj* holds.
+    The first things *obj* holds, and how many there are for each of them.
     """
     try:
         if plan is DICT:
-            if len(obj) <= _THINGS:
-                return list(obj.values())
-            return list(islice(obj.values(), _THINGS))
+            count = len(obj)
+            if count <= _THINGS:
+                return list(obj.values()), 1
+            return list(islice(obj.values(), _THINGS)), count / _THINGS
         if plan is SEQUENCE:
-            return obj[:_THINGS]  # type: ignore[no-any-return]
-        if plan is SUBDICT:
-            return list(islice(dict.values(obj), _THINGS))
-        return list(islice(content(obj, plan), _THINGS))
+            return _some(obj)
+        held = dict.values(obj) if plan is SUBDICT else content(obj, plan)
+        return list(islice(held, _THINGS)), 1
     except RuntimeError:
         # It changed while it was read. One step of C code cannot be disturbed.
-        return gc.get_referents(obj)[:_THINGS]
+        return gc.get_referents(obj)[:_THINGS], 1
+
+
+def _some(sequence: Sequence[Any]) -> tuple[Sequence[Any], float]:
+    """
+    Some for all of a list of dicts or of lists; of anything else the first 512.
+    """
+    count = len(sequence)
+    if count > _SOME:
+        some = sequence[:: -(-count // _SOME)]
+        kind = type(some[0])
+        if (kind is dict or kind is list) and all(type(one) is kind for one in some):
+            return some, count / len(some)
+    things = sequence[:_THINGS]
+    return things, count / (len(things) or 1)
