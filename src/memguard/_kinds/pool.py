@@ -322,12 +322,12 @@ class Pool(Container, Generic[T]):
         ):
             return None
         members, now = self._members, registry.clock.monotonic()
+        kept = True  # also where it was given back before: there is nothing to do
         with self._lock:
             self._holder = me
             try:
-                if not members.begins_return(member, turn):
-                    return True
-                kept = self.state < DRAINING and members.take_back(member, now)
+                if members.begins_return(member, turn):
+                    kept = self.state < DRAINING and members.take_back(member, now)
                 if kept and self._armed:
                     self._watch_oldest()
             finally:
