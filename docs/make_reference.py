@@ -100,7 +100,7 @@ RECORDS: dict[str, str] = {
     "memguard._kinds.logentry": "LogEntry LogInfo",
 }
 EVENTS = (
-    "Collected BackgroundFailure ListenerCeiling Dropped ShutdownStarted"
+    "Collected BackgroundFailure ListenerCeiling Dropped Squeezed ShutdownStarted"
     " ShutdownFinished HandlerDisplaced"
 )
 ENUMS = "Level Phase"

@@ -24,6 +24,7 @@ __all__ = (
     "ListenerCeiling",
     "ShutdownFinished",
     "ShutdownStarted",
+    "Squeezed",
 )
 
 
@@ -74,6 +75,19 @@ class ListenerCeiling(Event):
 class Dropped(Event):
     """
     A bounded buffer dropped its oldest entries; `total` counts them all.
+    """
+
+    kind: str
+    name: str
+    total: int
+
+
+@record
+class Squeezed(Event):
+    """
+    Under the managed limit a member evicted for another, of which more was expected.
+
+    `total` counts its bytes so far. At most once a minute for each name.
     """
 
     kind: str

@@ -15,7 +15,9 @@ from weakref import ref
 
 from memguard._clock import SystemClock
 from memguard._forks import tell_after_fork
+from memguard._kinds.budget import Budget
 from memguard._kinds.closers import running_loop
+from memguard._kinds.squeezes import SqueezeNotice
 from memguard._latch import Latch
 from memguard._lifecycle.audit import Auditor
 from memguard._lifecycle.control import Control
@@ -106,6 +108,7 @@ class Guard(Root):
         registry = Registry(clock, scheduler)
         if isinstance(scheduler, ThreadScheduler):
             scheduler.on_error = registry.failures.record
+        registry.budget = Budget(self._managed_limit, SqueezeNotice(registry).add)
         self._apply_to(registry)
         return registry
 
@@ -115,6 +118,16 @@ class Guard(Root):
         registry.drain_s = settings.shutdown_timeout
         registry.failures.strict = settings.strict
         registry.series_names = settings.series_names
+
+    def _managed_limit(self) -> int | None:
+        """
+        What all caches may hold together: the setting, or half of the memory limit.
+        """
+        settings = self.settings
+        if settings.managed_limit is not None:
+            return settings.managed_limit
+        limit = self.probe.limit(settings.memory_limit).limit_bytes
+        return None if limit is None else int(limit) // 2
 
     def _renew(self) -> None:
         """
@@ -227,6 +240,7 @@ class Guard(Root):
         self.settings = settings
         self._apply_to(self.registry)
         self._auditor.ignore = settings.audit_ignore
+        self.registry.budget.renew()
 
     # -- as a context manager ----------------------------------------------------------
 

@@ -61,6 +61,7 @@ class Registry:
 
     __slots__ = (
         "__weakref__",
+        "budget",
         "clock",
         "collected",
         "detached",
@@ -116,6 +117,8 @@ class Registry:
         self.failures = Failures(self.events, strict=strict)
         # True between start and shutdown: what is attached meanwhile is armed at once.
         self.running = False
+        # What all caches and shrinkable rings share; the guard makes it.
+        self.budget: Any = None
         # The series that one owner may have.
         self.series_names = 1000
         # The longest wait for work in hand, seconds.

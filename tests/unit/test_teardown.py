@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from memguard._kinds import teardown
+from memguard._kinds import fixed, teardown
 from memguard._kinds.teardown import discard, dismantle, is_huge
 from memguard._probes import tuples
 
@@ -174,7 +174,7 @@ def test_a_tuple_goes_without_the_interpreters_help_too(
     """
     Elsewhere its entries are held by others until it is gone.
     """
-    monkeypatch.setattr(teardown, "_known_tools", [None])
+    monkeypatch.setattr(fixed, "_known_tools", [None])
     apart(lambda: tuple(things()))
     assert MANY == Thing.ended
 

@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any, Final, TypeVar
 
 from memguard._kinds.callbacks import checked_name
-from memguard._phases import CLOSING
+from memguard._phases import CLOSING, PLAIN, Ending
 from memguard._registry import Registry
 from memguard._sites import call_site
 from memguard._tree import Branch, Node
@@ -39,6 +39,9 @@ class Container(Node):
 
     __slots__ = ("_alarm", "_alarm_at", "_armed", "_holder", "_later", "_lock", "asked")
 
+    # True for what shares the guard's budget: it has a `seat`, and an `allowance`.
+    rationed: bool = False
+
     def __init__(self, owner: Branch, name: str) -> None:
         super().__init__(owner, checked_name(f"a {self.kind}", name))
         #: The options in the words of who made it: the same words mean the same spec.
@@ -49,6 +52,22 @@ class Container(Node):
         self._armed = False
         self._alarm: Any = None
         self._alarm_at = NEVER
+
+    # -- the budget --------------------------------------------------------------------
+
+    def _join(self) -> None:
+        super()._join()
+        self._take_seat()
+
+    def _take_seat(self) -> None:
+        budget = self.registry.budget
+        if self.rationed and budget is not None:
+            self.seat = budget.join(self)  # type: ignore[misc]  # see `rationed`
+
+    def settle(self, ending: Ending = PLAIN) -> None:
+        super().settle(ending)
+        if self.rationed and self.registry.budget is not None:
+            self.registry.budget.leave(self)
 
     # -- the lock ----------------------------------------------------------------------
 
@@ -167,6 +186,7 @@ class Container(Node):
         self._alarm_at = NEVER
         if torn:
             self._forget()
+        self._take_seat()
 
     def _forget(self) -> None:
         """

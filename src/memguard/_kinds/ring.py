@@ -18,8 +18,10 @@ from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from memguard._kinds.caps import byte_cap, count_cap, lifetime
 from memguard._kinds.container import Container
+from memguard._kinds.demand import Demand
 from memguard._kinds.drops import DropNotice, Drops, notice_of
 from memguard._kinds.keycounts import KeyCounts, checked_key
+from memguard._kinds.ledger import Seat
 from memguard._kinds.page import Page
 from memguard._phases import Phase
 from memguard._records import record
@@ -98,6 +100,7 @@ class Ring(Container, Generic[_T]):
     __slots__ = (
         "_bytes",
         "_counts",
+        "_deep",
         "_drained",
         "_entries",
         "_estimate",
@@ -112,8 +115,10 @@ class Ring(Container, Generic[_T]):
         "_revisions",
         "_sized",
         "_timed",
+        "allowance",
         "max_bytes",
         "max_entries",
+        "seat",
         "shrinkable",
         "told_drops",
         "ttl",
@@ -121,6 +126,10 @@ class Ring(Container, Generic[_T]):
 
     kind: ClassVar[str] = "ring"
     phase = Phase.CACHES
+
+    # What a member of the budget tells.
+    priority: ClassVar[int] = 0
+    floor_bytes: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -151,6 +160,10 @@ class Ring(Container, Generic[_T]):
         self._notice: DropNotice | None = None
         # Content changed by other verbs than `append`.
         self._revisions = 0
+        # For the shrinkable: its place under the budget, and the bytes it may hold.
+        self.seat: Seat | None = None
+        self.allowance: int | None = None
+        self._deep = 0  # reads that a tenth less would have missed
         self._forget()
 
     def _forget(self) -> None:
@@ -256,6 +269,9 @@ class Ring(Container, Generic[_T]):
         most = self.max_entries
         room = 0 if most is None else most - len(self._entries)
         after = number + (room if room > 0 else max(most or 0, _LAP))
+        if self.seat is not None:
+            after = min(after, number + _LAP)
+            self._keep_to_allowance(self.seat)
         with self.registry.lock:
             if self._fast is fast:
                 lap = iter(range(number, after))
@@ -318,6 +334,8 @@ class Ring(Container, Generic[_T]):
         self._entries.append((self._next, value, size, now))
         self._next += 1
         self._bytes += size
+        if self.seat is not None and not self._next % _LAP:
+            self._later = [*(self._later or ()), self._ask_for_more]
         self._make_room(gone)
         self._watch_oldest()
         return gone
@@ -425,6 +443,8 @@ class Ring(Container, Generic[_T]):
             raise TypeError(msg)
         chosen, older, _ = self._look(self._page, before, most)
         self._looked_at = True
+        if self.seat is not None and chosen:
+            self._note_depth(chosen[0][0])
         return Page(tuple(one[1] for one in chosen), older)
 
     def _look(self, step: Any, *arguments: Any) -> Any:
@@ -592,6 +612,51 @@ class Ring(Container, Generic[_T]):
         taken = self._pop(-(-len(self._entries) // 10))
         self.told_drops += len(taken)
         return taken
+
+    # -- the budget --------------------------------------------------------------------
+
+    @property
+    def rationed(self) -> bool:  # type: ignore[override]
+        """
+        True where it shares the budget: it keeps to its allowance within a lap.
+        """
+        return self.shrinkable
+
+    @property
+    def ceiling_bytes(self) -> int | None:
+        """
+        Its own cap, and what it needs to hold that many bytes is on top: so none.
+        """
+        return None
+
+    def _ask_for_more(self) -> None:
+        if self.seat is not None:
+            self._keep_to_allowance(self.seat)
+
+    def _keep_to_allowance(self, seat: Seat) -> None:
+        """
+        Ask for what it holds beyond its allowance, and drop what it does not get.
+        """
+        if self.allowance is None or self._is_inside():
+            return
+        over = self.memory_bytes() - self.allowance
+        if over > 0 and seat.ask(over) and self.allowance is not None:
+            over = self.memory_bytes() - self.allowance
+        if over > 0:
+            self.shrink(over)
+
+    def _note_depth(self, oldest: int) -> None:
+        entries = self._entries
+        if entries and oldest - entries[0][0] <= len(entries) // 10:
+            self._deep += 1
+
+    def demand(self) -> Demand:
+        """
+        What happened since the last call: a ring has no misses that it knows of, so
+        reads of its oldest tenth tell what that is worth.
+        """
+        deep, self._deep = self._deep, 0
+        return Demand(marginal_hits=(deep,), misses=deep)
 
     # -- saving and restoring ----------------------------------------------------------
 

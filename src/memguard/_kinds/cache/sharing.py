@@ -48,6 +48,8 @@ class Sharing(Store):
         "seat",
     )
 
+    rationed = True
+
     def __init__(self, owner: Branch, name: str, options: Options) -> None:
         super().__init__(owner, name, options)
         self._misses = 0
