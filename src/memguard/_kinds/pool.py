@@ -9,7 +9,6 @@ back, belong side by side.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator
 from math import ceil, inf
 from threading import get_ident
@@ -60,8 +59,8 @@ class Pool(Container, Generic[T]):
 
     The same name is the same pool: `pool("db", connect)` wherever it is needed, in a
     function too. A forked child begins with none of its parent's members. In strict
-    mode and under `python -X dev` a stand-in is lent, which raises UseAfterRelease
-    when it is used after its block; else the member itself is.
+    mode a stand-in is lent, which raises UseAfterRelease when it is used after its
+    block; else the member itself is.
 
     A failing reset, check or dispose is a background failure; what the factory raises
     reaches the caller. A member that was made on an event loop is only lent on that
@@ -252,9 +251,9 @@ class Pool(Container, Generic[T]):
     @property
     def is_strict(self) -> bool:
         """
-        True where stand-ins are lent: in strict mode and in Python's development mode.
+        True where stand-ins are lent.
         """
-        return self.registry.failures.strict or sys.flags.dev_mode
+        return self.registry.failures.strict
 
     def _lent(self, lent: T) -> Member[T] | None:
         value = bare(lent)
