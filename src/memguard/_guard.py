@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -108,7 +109,9 @@ class Guard(Root):
         registry = Registry(clock, scheduler)
         if isinstance(scheduler, ThreadScheduler):
             scheduler.on_error = registry.failures.record
-        registry.budget = Budget(self._managed_limit, SqueezeNotice(registry).add)
+        registry.budget = Budget(
+            self._managed_limit, SqueezeNotice(registry).add, self._after_a_tick
+        )
         self._apply_to(registry)
         return registry
 
@@ -128,6 +131,17 @@ class Guard(Root):
             return settings.managed_limit
         limit = self.probe.limit(settings.memory_limit).limit_bytes
         return None if limit is None else int(limit) // 2
+
+    def _after_a_tick(self, fn: Callable[[], None]) -> bool:
+        """
+        Call *fn* on a worker, a tick from now; False where no thread would.
+        """
+        registry = self.registry
+        if registry.running:
+            scheduler = registry.scheduler
+            when = registry.now() + self.settings.tick
+            scheduler.call_at(when, partial(scheduler.submit, fn))
+        return registry.running
 
     def _renew(self) -> None:
         """

@@ -11,14 +11,19 @@ from __future__ import annotations
 import sys
 import time
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from memguard._kinds.budget import BudgetSnapshot
 from memguard._records import record
 
 if TYPE_CHECKING:
     from memguard._root import Root
 
 __all__ = ("Health", "Level", "MemorySample", "health_of", "sample_of")
+
+
+# Members of the budget that the health record names.
+_MEMBERS: Final = 10
 
 
 class Level(IntEnum):
@@ -78,6 +83,7 @@ class Health:
     active_sessions: int
     timestamp: str
     level: str
+    budget: BudgetSnapshot | None = None
 
     @property
     def http_status(self) -> int:
@@ -106,6 +112,8 @@ class Health:
                 ]
             },
         }
+        if self.budget is not None:
+            body["managed"] = self.budget.to_dict()
         if self.output:
             body["output"] = self.output
         return body
@@ -158,6 +166,7 @@ def health_of(guard: Root) -> Health:
     status = "pass" if sample.level is Level.NORMAL else "warn"
     clock = guard.registry.clock
     started = guard.started_at
+    budget = guard.registry.budget
     return Health(
         status="fail" if draining else status,
         output="shutting down" if draining else "",
@@ -166,6 +175,7 @@ def health_of(guard: Root) -> Health:
         active_sessions=guard.registry.live("session"),
         timestamp=timestamp_of(clock.time()),
         level=str(sample.level),
+        budget=budget.snapshot(_MEMBERS) if budget.is_used else None,
     )
 
 

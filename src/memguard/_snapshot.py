@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from memguard._kinds.budget import BudgetSnapshot
 from memguard._phases import State
 from memguard._records import record
 from memguard._sites import Site, call_site
@@ -64,6 +65,7 @@ class GuardSnapshot:
     nodes: tuple[NodeSnapshot, ...]
     work: dict[str, int]
     background_failures: int
+    budget: BudgetSnapshot | None = None
 
     def count(self, kind: str) -> int:
         """
@@ -89,6 +91,7 @@ class GuardSnapshot:
             ],
             "work": dict(self.work),
             "background_failures": self.background_failures,
+            "budget": None if self.budget is None else self.budget.to_dict(),
         }
 
 
@@ -130,6 +133,7 @@ def snapshot_of(root: Any) -> GuardSnapshot:
         nodes=tuple(_nodes(root.walk(), now)),
         work=registry.units_of_work(),
         background_failures=registry.failures.total,
+        budget=registry.budget.snapshot(),
     )
 
 

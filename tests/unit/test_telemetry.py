@@ -109,6 +109,8 @@ def test_every_point_has_the_attributes_of_its_row() -> None:
         resources=(ResourceRow("door", "front", 1, 2, {"closed": 1}, 3.0, 4),),
         caches=(CacheRow("c", 1, 2, 3, 4, 5, 6, {"size": 7}),),
         own_bytes=10,
+        budget_limit=1,
+        shares=(FigureRow("cache", "c", SHARE),),
     )
     for row in TABLE:
         if row.read is not None:

@@ -18,8 +18,9 @@ from memguard._kinds.ledger import Ledger, Seat
 from memguard._kinds.release import Released, release
 from memguard._kinds.shares import HYSTERESIS, Row, chunk_of, due, gift, rebalance
 from memguard._records import record
+from memguard._registry import OTHER
 
-__all__ = ("Budget", "Share")
+__all__ = ("Budget", "BudgetSnapshot", "Share")
 
 # A comparison of prices moves at most so many times the bytes that were asked for
 # since the last one: fast enough to follow, slow enough for a put.
@@ -28,6 +29,8 @@ _MOVES: Final = 10
 _STEPS_A_TURN: Final = 50
 # Members looked at in one step; the others have their turn in the next ones.
 _AT_ONCE: Final = 256
+# Names that squeezes are counted under, then `other`.
+_NAMES: Final = 100
 _MEGABYTE: Final = 1_000_000
 
 
@@ -58,33 +61,65 @@ class Share:
         }
 
 
+@record
+class BudgetSnapshot:
+    """
+    What caches and shrinkable rings may hold together, and who has how much of it.
+
+    Bytes. `allowed` is the sum of all allowances, `held` what is held of that;
+    `members` are those with the largest allowances.
+    """
+
+    limit: int | None
+    allowed: int
+    held: int
+    members: tuple[Share, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "limit": self.limit,
+            "allowed": self.allowed,
+            "held": self.held,
+            "members": [one.to_dict() for one in self.members],
+        }
+
+
 class Budget(Ledger):
     """
     The allowances of all members, and who gives when there is no more.
 
     *limit_of* is asked when a member first asks for bytes, and at `renew`; None is no
-    limit, and then nobody has an allowance. *on_squeeze* is called with the seat of a
-    member that gave, and the bytes that it evicted for another.
+    limit, and then nobody has an allowance. *on_squeeze* is called when a member
+    evicted for another: with its kind and name, and all the bytes of that name so far.
+    *later* calls a function before long, or is False where nothing will.
     """
 
     __slots__ = (
         "_bar",
+        "_later",
         "_limit_of",
         "_next",
         "_on_squeeze",
         "_stepped",
         "_takers",
+        "_waits",
         "_work",
+        "squeezed",
     )
 
     def __init__(
         self,
         limit_of: Callable[[], int | None],
-        on_squeeze: Callable[[Seat, int], object] | None = None,
+        on_squeeze: Callable[[str, str, int], object] | None = None,
+        later: Callable[[Callable[[], None]], bool] | None = None,
     ) -> None:
         super().__init__()
         self._limit_of = limit_of
         self._on_squeeze = on_squeeze
+        self._later = later
+        self._waits = False
+        #: Bytes that members of a kind and name evicted for others.
+        self.squeezed: dict[tuple[str, str], int] = {}
         # Bytes that members asked for when nothing was free: the work that makes old
         # counts fade.
         self._work = 0.0
@@ -153,6 +188,8 @@ class Budget(Ledger):
         if got >= nbytes or ident in self._takers:
             return got > 0
         self._work += wanted
+        if not self._waits and self._later is not None:
+            self._waits = self._later(self._step_later)
         self._takers.add(ident)
         try:
             if (self._work - self._stepped) * _STEPS_A_TURN >= limit:
@@ -196,10 +233,17 @@ class Budget(Ledger):
         freed = before - (giver.member.memory_bytes() or 0)
         if freed > 0:
             giver.squeezed += freed
-            if self._on_squeeze is not None:
-                self._on_squeeze(giver, freed)
+            self._count_squeeze(giver, freed)
         # Where the taker left meanwhile the bytes are free.
         return taken if self._locked(self._deposit, taker, taken) else 0
+
+    def _count_squeeze(self, giver: Seat, freed: int) -> None:
+        key = kind_of(giver), giver.member.label
+        if key not in self.squeezed and len(self.squeezed) >= _NAMES:
+            key = key[0], OTHER
+        total = self.squeezed[key] = self.squeezed.get(key, 0) + freed
+        if self._on_squeeze is not None:
+            self._on_squeeze(*key, total)
 
     def _withdraw(self, giver: Seat, nbytes: int) -> int:
         """
@@ -262,6 +306,11 @@ class Budget(Ledger):
 
     # -- time --------------------------------------------------------------------------
 
+    def _step_later(self) -> None:
+        # Goes off once: the next one is asked for when somebody finds no room again.
+        self._waits = False
+        self.step()
+
     def step(self) -> None:
         """
         Follow the load where nobody asks: for a timer. Members may evict in here.
@@ -272,7 +321,8 @@ class Budget(Ledger):
             return
         self._takers.add(ident)
         try:
-            self._listen()
+            if self.is_full:
+                self._listen()
             rows = self._rows(self._some())
             seats = list(rows)
             moves = rebalance(list(rows.values()), chunk_of(limit, len(self._seats)))
@@ -342,7 +392,7 @@ class Budget(Ledger):
             del seats[most:]
         shares = [
             Share(
-                kind=getattr(seat.member, "kind", "member"),
+                kind=kind_of(seat),
                 name=seat.member.label,
                 allowance=seat.member.allowance,
                 held=row.held,
@@ -353,6 +403,24 @@ class Budget(Ledger):
         ]
         shares.sort(key=lambda one: (one.allowance or 0, one.held), reverse=True)
         return tuple(shares)
+
+    def snapshot(self, most: int = 100) -> BudgetSnapshot:
+        """
+        The whole, and the *most* members with the largest allowances.
+        """
+        held = sum(one.memory_bytes() or 0 for one in self.members())
+        return BudgetSnapshot(self.limit, self.given, held, self.shares(most))
+
+    @property
+    def is_used(self) -> bool:
+        """
+        True once somebody has asked for bytes, and the limit is known.
+        """
+        return self._is_known
+
+
+def kind_of(seat: Seat) -> str:
+    return getattr(seat.member, "kind", "member")
 
 
 def _unused_first(item: tuple[Seat, Row]) -> tuple[bool, float]:

@@ -47,6 +47,10 @@ _TOLD: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+# Members of the budget that are looked at: those with the largest allowances.
+_SHARES: Final = 500
+
+
 @record
 class Census:
     """
@@ -57,6 +61,8 @@ class Census:
     caches: tuple[CacheRow, ...]
     figures: tuple[FigureRow, ...]
     own_bytes: int
+    budget_limit: int | None = None
+    shares: tuple[FigureRow, ...] = ()
 
 
 def take_census(root: Branch, names: Names) -> Census:
@@ -93,7 +99,26 @@ def take_census(root: Branch, names: Names) -> Census:
         tuple(caches.values()),
         tuple(figures.values()),
         own_bytes,
+        *_shares(registry.budget, names),
     )
+
+
+def _shares(budget: Any, names: Names) -> tuple[int | None, tuple[FigureRow, ...]]:
+    """
+    The budget's limit, and what members of each name have; nothing before its use.
+    """
+    if budget is None or not budget.is_used:
+        return None, ()
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for share in budget.shares(_SHARES):
+        row = rows.setdefault(names.bounded(share.kind, share.name), {})
+        row["allowance"] = row.get("allowance", 0) + (share.allowance or 0)
+        row["held"] = row.get("held", 0) + share.held
+        row["price"] = max(row.get("price", 0.0), share.price)
+    for key, squeezed in dict(budget.squeezed).items():
+        row = rows.setdefault(names.bounded(*key), {})
+        row["squeezed"] = row.get("squeezed", 0) + squeezed
+    return budget.limit, tuple(FigureRow(*key, row) for key, row in rows.items())
 
 
 def _tallies(registry: Registry) -> Iterator[tuple[str, str, Tally]]:

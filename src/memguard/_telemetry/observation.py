@@ -74,6 +74,8 @@ class Observed:
     resources: tuple[ResourceRow, ...] = ()
     caches: tuple[CacheRow, ...] = ()
     figures: tuple[FigureRow, ...] = ()
+    budget_limit: int | None = None
+    shares: tuple[FigureRow, ...] = ()
     own_bytes: int | None = None
     cpu_s: float = 0.0
     dropped: int = 0

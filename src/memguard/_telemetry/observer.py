@@ -143,6 +143,8 @@ class Observer:
             resources=counted.resources,
             caches=counted.caches,
             figures=counted.figures,
+            budget_limit=counted.budget_limit,
+            shares=counted.shares,
             own_bytes=None if census is None else counted.own_bytes,
             cpu_s=self._cpu_s,
             dropped=self._dropped,

@@ -25,6 +25,7 @@ __all__ = (
     "released",
     "requests",
     "resources",
+    "shares",
     "sink_records",
 )
 
@@ -171,6 +172,19 @@ def figure(kind: str, field: str, attribute: str) -> Reader:
         for row in observed.figures:
             if row.kind == kind and field in row.figures:
                 yield row.figures[field], {attribute: row.name}
+
+    return read
+
+
+def shares(field: str) -> Reader:
+    """
+    One figure of the budget's members, by type and name.
+    """
+
+    def read(observed: Observed) -> Iterable[Point]:
+        for row in observed.shares:
+            if field in row.figures:
+                yield row.figures[field], {TYPE: row.kind, NAME: row.name}
 
     return read
 

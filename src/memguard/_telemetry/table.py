@@ -40,6 +40,7 @@ from memguard._telemetry.readers import (
     released,
     requests,
     resources,
+    shares,
     sink_records,
 )
 
@@ -254,6 +255,45 @@ TABLE: Final[tuple[Instrument, ...]] = (
         evictions,
         CACHE,
         EVICTION,
+    ),
+    _amount(
+        "memguard.budget.limit",
+        "By",
+        "What all caches and shrinkable rings may hold together.",
+        lambda seen: one(seen.budget_limit),
+    ),
+    _amount(
+        "memguard.budget.allowance",
+        "By",
+        "What each of them may hold now.",
+        shares("allowance"),
+        TYPE,
+        NAME,
+    ),
+    _amount(
+        "memguard.budget.usage",
+        "By",
+        "What each of them holds.",
+        shares("held"),
+        TYPE,
+        NAME,
+    ),
+    _gauge(
+        "memguard.budget.price",
+        "s/MBy",
+        "What a megabyte more would save each of them: seconds of loading, in the"
+        " fading past. The lowest price gives to the highest.",
+        shares("price"),
+        TYPE,
+        NAME,
+    ),
+    _counter(
+        "memguard.budget.squeezed",
+        "By",
+        "What each of them evicted for others.",
+        shares("squeezed"),
+        TYPE,
+        NAME,
     ),
     _amount(
         "memguard.limiter.usage",
