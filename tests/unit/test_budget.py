@@ -688,10 +688,8 @@ def test_a_squeeze_is_told() -> None:
     """
     Whoever listens learns who gave, and how much.
     """
-    told: list[tuple[str, int]] = []
-    budget = Budget(
-        lambda: MIB, lambda seat, freed: told.append((seat.member.label, freed))
-    )
+    told: list[tuple[str, str, int]] = []
+    budget = Budget(lambda: MIB, lambda *what: told.append(what))
     one, two = Store("one"), Store("two")
     members(budget, one, two)
     fill(one, MIB)

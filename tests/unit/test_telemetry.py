@@ -16,8 +16,9 @@ from memguard._lifecycle.report import (
     ResourceReport,
     ShutdownReport,
 )
+from memguard._telemetry import census
 from memguard._telemetry.names import Names
-from memguard._telemetry.observation import CacheRow, Observed, ResourceRow
+from memguard._telemetry.observation import CacheRow, FigureRow, Observed, ResourceRow
 from memguard._telemetry.recording import duration_of, failures_of
 from memguard._telemetry.table import DURATION_BOUNDS, TABLE
 
@@ -108,9 +109,17 @@ def test_every_point_has_the_attributes_of_its_row() -> None:
         collector=({"collections": 1, "collected": 2, "uncollectable": 0},),
         resources=(ResourceRow("door", "front", 1, 2, {"closed": 1}, 3.0, 4),),
         caches=(CacheRow("c", 1, 2, 3, 4, 5, 6, {"size": 7}),),
+        figures=tuple(
+            FigureRow(kind, "f", dict.fromkeys(fields or ("ERROR",), 1))
+            for kind, fields in census._TOLD.items()
+        ),
         own_bytes=10,
         budget_limit=1,
-        shares=(FigureRow("cache", "c", SHARE),),
+        shares=(
+            FigureRow(
+                "cache", "c", {"allowance": 1, "held": 1, "price": 1.0, "squeezed": 1}
+            ),
+        ),
     )
     for row in TABLE:
         if row.read is not None:

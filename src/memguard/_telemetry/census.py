@@ -115,6 +115,7 @@ def _shares(budget: Any, names: Names) -> tuple[int | None, tuple[FigureRow, ...
         row["allowance"] = row.get("allowance", 0) + (share.allowance or 0)
         row["held"] = row.get("held", 0) + share.held
         row["price"] = max(row.get("price", 0.0), share.price)
+        row.setdefault("squeezed", 0)
     for key, squeezed in dict(budget.squeezed).items():
         row = rows.setdefault(names.bounded(*key), {})
         row["squeezed"] = row.get("squeezed", 0) + squeezed

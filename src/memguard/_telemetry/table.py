@@ -280,7 +280,7 @@ TABLE: Final[tuple[Instrument, ...]] = (
     ),
     _gauge(
         "memguard.budget.price",
-        "s/MBy",
+        "s",
         "What a megabyte more would save each of them: seconds of loading, in the"
         " fading past. The lowest price gives to the highest.",
         shares("price"),
