@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import itertools
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -673,3 +674,102 @@ def test_calls_that_never_begin_give_their_turn_back(guard: Guard) -> None:
     assert 1 == limiter.info().in_flight
     go.set()
     until(lambda: at_rest(limiter))
+
+
+def until_ended(limiter: Limiter, closer: threading.Thread, after: int) -> list[int]:
+    """
+    What an endless map gives until its limiter is closed, *after* some results or so.
+    """
+    found: list[int] = []
+    try:
+        for one in limiter.map(lambda number: number * number, itertools.count()):
+            found.append(one)
+            if len(found) == after:
+                closer.start()
+    except ScopeClosed:
+        return found
+    raise AssertionError
+
+
+async def auntil_ended(
+    limiter: Limiter, closer: threading.Thread, after: int
+) -> list[int]:
+    """
+    The same on a loop.
+    """
+    found: list[int] = []
+    try:
+        async for one in limiter.map(squared, itertools.count()):
+            found.append(one)
+            if len(found) == after:
+                closer.start()
+    except ScopeClosed:
+        return found
+    raise AssertionError
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_ended_at_any_moment_no_result_is_made_up(
+    guard: Guard, asynchronous: bool, long_form: bool
+) -> None:
+    """
+    Limiters are closed while maps run: results, in order, and then ScopeClosed.
+    """
+    for number in range(2000 if long_form else 60):
+        limiter = guard.limiter(f"work {number}", max_in_flight=4)
+        closer = threading.Thread(target=limiter.close)
+        after = 1 + number % 13
+        if asynchronous:
+            found = asyncio.run(auntil_ended(limiter, closer, after))
+        else:
+            found = until_ended(limiter, closer, after)
+        closer.join()
+        assert [one * one for one in range(len(found))] == found
+        assert (0, 0) == (limiter.info().in_flight, limiter.info().waiting)
+
+
+def test_a_call_that_comes_after_the_end_gives_no_none(
+    limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Its place has an error, whoever looks at it first.
+    """
+    held: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "memguard._workers.Workers.submit",
+            lambda _, fn: held.append(fn) or True,  # type: ignore[func-returns-value]
+        )
+        results = limiter.map(abs, range(3))
+        results._read()
+    results._flow.abandon()
+    for fn in held:
+        fn()
+    assert 3 == len(held)
+    for _ in held:
+        with pytest.raises(ScopeClosed):
+            results._flow.pop()
+    assert at_rest(limiter)
+
+
+def test_a_task_that_comes_after_the_end_gives_no_none(limiter: Limiter) -> None:
+    """
+    Begun or not, it is cancelled, and that is no result either.
+    """
+
+    async def forever(_: int) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        for rounds in range(6):
+            results = limiter.map(forever, range(3))
+            waiting = asyncio.create_task(results.__anext__())
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            results._flow.stop()
+            with pytest.raises(ScopeClosed):
+                await waiting
+
+    asyncio.run(main())
+    assert at_rest(limiter)

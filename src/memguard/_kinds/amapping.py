@@ -181,11 +181,11 @@ class _Calls:
     def _start(self, flow: Flow, place: Place) -> None:
         context = place.context
         if flow.stopped or context is None:
-            flow.over(place, None, None)
+            flow.drop(place)
             return
         # A task that is cancelled before its first step never runs at all.
         call = _acall(flow, place)
-        context.run(self._own, call, lambda _: flow.over(place, None, None))
+        context.run(self._own, call, lambda _: flow.drop(place))
 
     # -- ending ------------------------------------------------------------------------
 
@@ -238,11 +238,16 @@ async def _acall(flow: Flow, place: Place) -> None:
     """
     Await the function of *flow*, in a task.
     """
+    if flow.stopped:
+        flow.drop(place)
+        return
     value: Any = None
     error: BaseException | None = None
     try:
-        if not flow.stopped:
-            value = await flow.fn(place.item)
+        value = await flow.fn(place.item)
     except BaseException as raised:
         error = raised
-    flow.over(place, value, error)
+    if flow.stopped and error is not None:  # most likely that it was cancelled
+        flow.drop(place)
+    else:
+        flow.over(place, value, error)

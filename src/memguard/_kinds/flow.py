@@ -174,7 +174,13 @@ class Flow:
         if turn.granted and not self.stopped:
             self.launch(self, place)
         else:
-            self.over(place, None, ScopeClosed(self.gate.ended_text()))
+            self.drop(place)
+
+    def drop(self, place: Place) -> None:
+        """
+        There will be no call for *place*. It has no result: an error, not a None.
+        """
+        self.over(place, None, ScopeClosed(self.gate.ended_text()))
 
     def over(self, place: Place, value: Any, error: BaseException | None) -> None:
         """

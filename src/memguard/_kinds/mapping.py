@@ -92,23 +92,27 @@ class Threads:
             self.workers.allow(wanted - self._threads)
             self._threads = wanted
         if not self.workers.submit(lambda: _call(flow, place)):
-            msg = "no thread could be started for limiter.map()"
-            error = None if flow.stopped else RuntimeError(msg)
-            flow.over(place, None, error)
+            if flow.stopped:
+                flow.drop(place)
+            else:
+                msg = "no thread could be started for limiter.map()"
+                flow.over(place, None, RuntimeError(msg))
 
 
 def _call(flow: Flow, place: Place) -> None:
     """
     Call the function of *flow* in this thread.
     """
+    context, item = place.context, place.item
+    if flow.stopped or context is None:
+        flow.drop(place)
+        return
     value: Any = None
     error: BaseException | None = None
-    context, item = place.context, place.item
     try:
-        if context is not None and not flow.stopped:
-            value = context.run(flow.fn, item)
-            if hasattr(type(value), "__await__"):
-                value = _refuse(value)
+        value = context.run(flow.fn, item)
+        if hasattr(type(value), "__await__"):
+            value = _refuse(value)
     except BaseException as raised:
         error = raised
     del item
