@@ -773,3 +773,25 @@ def test_a_task_that_comes_after_the_end_gives_no_none(limiter: Limiter) -> None
 
     asyncio.run(main())
     assert at_rest(limiter)
+
+
+def test_a_shutdown_in_the_middle_of_a_map_is_clean() -> None:
+    """
+    Threads and tasks of maps end with their limiter.
+    """
+    with Guard() as guard:
+        results = guard.limiter("work").map(abs, range(100))
+        assert 0 == next(results)
+        assert guard.shutdown().clean
+    with pytest.raises(ScopeClosed):
+        list(results)
+
+    async def main() -> None:
+        async with Guard() as guard:
+            results = guard.limiter("work").map(squared, numbers(100))
+            assert 0 == await results.__anext__()
+            assert (await guard.ashutdown()).clean
+        with pytest.raises(ScopeClosed):
+            await results.__anext__()
+
+    asyncio.run(main())

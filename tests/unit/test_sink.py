@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import os
 import stat
@@ -657,7 +658,7 @@ def test_closing_on_a_full_disk_says_what_is_lost(
     with pytest.raises(SinkFull, match="3 records of its buffer are lost"):
         sink.close()
     assert (3, 0, 0) == (sink.info().lost, sink.info().buffered, sink.memory_bytes())
-    assert -1 == sink._file._fd
+    assert -1 == sink._file.descriptor
 
 
 def test_a_forked_child_writes_its_own_records_only(guard: Guard, path: Path) -> None:
@@ -740,3 +741,22 @@ def test_a_batch_has_a_quarter_of_a_megabyte(running: Guard, path: Path) -> None
                 sink._keep(b"x" * 10_239 + b"\n")
         sink._flush()
     assert [26 * 10_240] * 3 + [22 * 10_240] == written
+
+
+def test_its_open_file_is_no_leak(path: Path) -> None:
+    """
+    A live audit knows whose it is; dropped with its guard it is closed.
+    """
+    with Guard() as guard:
+        sink = guard.sink(path)
+        sink.write(1)
+        sink.flush()
+        assert () == guard.audit().findings
+    alone = Guard().sink(path)
+    alone.write(2)
+    descriptor = alone._file.descriptor
+    os.fstat(descriptor)
+    del alone
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

@@ -23,7 +23,8 @@ __all__ = ("LineFile",)
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 _LOCK_S: Final = 5.0
-_PAUSE_S: Final = 0.002
+_FIRST_NAP_S: Final = 0.0001
+_LONGEST_NAP_S: Final = 0.005
 _CHUNK: Final = 1 << 16
 _BATCH: Final = 1 << 18
 # A last line without its end is read, to see whether it is whole, up to this size.
@@ -37,13 +38,22 @@ class LineFile:
     No file gets larger than *rotate_bytes*. New ones are for their owner alone (0600).
     """
 
-    __slots__ = ("_fd", "_keep", "_rotate_bytes", "_size", "path", "rotations", "torn")
+    __slots__ = (
+        "_keep",
+        "_rotate_bytes",
+        "_size",
+        "descriptor",
+        "path",
+        "rotations",
+        "torn",
+    )
 
     def __init__(self, path: str, rotate_bytes: int, keep: int) -> None:
         self.path = path
         self._rotate_bytes = rotate_bytes
         self._keep = keep
-        self._fd = -1
+        #: Of the file, -1 while it is closed.
+        self.descriptor = -1
         self._size = 0
         self.rotations = 0
         self.torn = 0  # lines that somebody had left unfinished
@@ -86,13 +96,13 @@ class LineFile:
         written = 0
         try:
             while written < len(batch):
-                written += os.write(self._fd, memoryview(batch)[written:])
+                written += os.write(self.descriptor, memoryview(batch)[written:])
         except BaseException as error:
             # A full disk may have taken half a line: what is there ends with a line.
             whole = batch.rfind(b"\n", 0, written) + 1
             self._size += whole
             try:
-                os.ftruncate(self._fd, self._size)
+                os.ftruncate(self.descriptor, self._size)
             except OSError:
                 pass  # then the size is not what we think, and the next one looks
             raise _Partial(batch.count(b"\n", 0, whole), error) from None
@@ -102,9 +112,12 @@ class LineFile:
         """
         Close the file; appending opens it again.
         """
-        fd, self._fd = self._fd, -1
+        fd, self.descriptor = self.descriptor, -1
         if fd >= 0:
             os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()  # of a sink that was dropped with its guard, which nobody closed
 
     def forget(self) -> None:
         """
@@ -121,8 +134,8 @@ class LineFile:
         try:
             yield
         finally:
-            if self._fd >= 0:
-                _flock(self._fd, wait=None)
+            if self.descriptor >= 0:
+                _flock(self.descriptor, wait=None)
 
     def _lock(self) -> None:
         """
@@ -130,10 +143,10 @@ class LineFile:
         """
         until = SystemClock.monotonic() + _LOCK_S
         while True:
-            if self._fd < 0:
+            if self.descriptor < 0:
                 self._open()
-            _flock(self._fd, wait=until)
-            found = os.fstat(self._fd)
+            _flock(self.descriptor, wait=until)
+            found = os.fstat(self.descriptor)
             if _same(self.path, found):
                 break
             self.close()  # rotated or removed by somebody else
@@ -150,7 +163,7 @@ class LineFile:
             os.close(fd)
             msg = f"{self.path} is not a regular file"
             raise OSError(msg)
-        self._fd = fd
+        self.descriptor = fd
         self._size = 0
 
     def _rotate(self) -> None:
@@ -176,21 +189,21 @@ class LineFile:
         """
         Give the last line its end if it is whole JSON, else cut it off.
         """
-        if not self._size or os.pread(self._fd, 1, self._size - 1) == b"\n":
+        if not self._size or os.pread(self.descriptor, 1, self._size - 1) == b"\n":
             return
         self.torn += 1
         start = self._start_of_last_line()
         if self._size - start > _READABLE or self._is_whole(start):
-            self._size += os.write(self._fd, b"\n")
+            self._size += os.write(self.descriptor, b"\n")
         else:
-            os.ftruncate(self._fd, start)
+            os.ftruncate(self.descriptor, start)
             self._size = start
 
     def _start_of_last_line(self) -> int:
         end = self._size
         while end:
             begin = max(0, end - _CHUNK)
-            found = os.pread(self._fd, end - begin, begin).rfind(b"\n")
+            found = os.pread(self.descriptor, end - begin, begin).rfind(b"\n")
             if found >= 0:
                 return begin + found + 1
             end = begin
@@ -199,7 +212,7 @@ class LineFile:
     def _is_whole(self, start: int) -> bool:
         from json import loads
 
-        line = os.pread(self._fd, self._size - start, start)
+        line = os.pread(self.descriptor, self._size - start, start)
         try:
             loads(line)
         except (ValueError, RecursionError):
@@ -245,13 +258,14 @@ def _flock(fd: int, *, wait: float | None) -> None:
     if wait is None:
         fcntl.flock(fd, fcntl.LOCK_UN)
         return
-    pause = threading.Event()
+    pause, nap = threading.Event(), _FIRST_NAP_S
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if SystemClock.monotonic() > wait:
                 raise
-            pause.wait(_PAUSE_S)
+            pause.wait(nap)
+            nap = min(2 * nap, _LONGEST_NAP_S)
         else:
             return

@@ -58,6 +58,10 @@ def _of_socket(obj: Any) -> Iterator[int]:
     yield loaded("_socket").socket.fileno(obj)
 
 
+def _of_sink(file: Any) -> tuple[int, ...]:
+    return (file.descriptor,)
+
+
 def _of_file(obj: Any) -> Iterator[int]:
     yield io.FileIO.fileno(obj)
 
@@ -89,6 +93,7 @@ def _of_uv_transport(obj: Any) -> Iterator[int]:
 _DESCRIPTORS: Final[dict[str, _Fds]] = {
     "_io.FileIO": _of_file,
     "_socket.socket": _of_socket,
+    "memguard._kinds.linefile.LineFile": _of_sink,
     "multiprocessing.connection._ConnectionBase": _of_connection,
     "multiprocessing.popen_fork.Popen": _of_child,
     "selectors.EpollSelector": _of_selector,
