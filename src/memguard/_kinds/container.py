@@ -100,15 +100,19 @@ class Container(Node):
         """
         Make *call* when the locked section is left; only where `_is_inside`.
         """
-        if self._later is None:
-            self._later = []
-        self._later.append(call)
+        later = self._later
+        if later is None:
+            later = self._later = []
+        later.append(call)
+        if later and self._later is not later:
+            # Another thread, which left the section before, has just taken the list.
+            self._later = later
 
     def _catch_up(self) -> None:
         calls, self._later = self._later, None
-        for call in calls or ():
+        while calls:
             try:
-                call()
+                calls.pop(0)()
             except Exception as error:
                 # The destructor it came from is over; nobody else can take it.
                 self._failed("call from a destructor", error)

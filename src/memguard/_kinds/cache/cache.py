@@ -22,6 +22,7 @@ from memguard._kinds.cache.sampling import COUNTED, Sampler
 from memguard._kinds.cache.sharing import Sharing
 from memguard._kinds.cache.trust import FLAT, StandIn
 from memguard._kinds.cache.turn import runs_in
+from memguard._kinds.cache.wide import MOST
 from memguard._kinds.callbacks import is_async
 from memguard._kinds.caps import lifetime
 from memguard._kinds.container import NEVER
@@ -238,65 +239,83 @@ class Cache(Sharing, Generic[_K, _V]):
         counted.
         """
         engine = self._engine
-        expose = False
         if self._counted > 0:
             self._counted -= 1
-            if not self._counted and self._armed:
+            if self._counted <= 0 and self._armed:
                 self._begin_to_sample()
+            is_fast = False
         else:
-            expose = type(inner) is not StandIn
-        if (not expose and inner in engine.seen) or self._is_inside():
+            is_fast = type(inner) is not StandIn and len(engine.front) < MOST
+        if not is_fast:
+            if type(held) is Cell and held.until != NEVER and self._idle is not None:
+                held.until = min(held.expires, self._now() + self._idle)
+            if inner in engine.seen:
+                return
+        if not self._is_inside() and not self.registry.detached:
+            self._locked(self._mark, inner, held, value, is_fast)
+
+    def _mark(self, inner: Any, held: Any, value: Any, is_fast: bool) -> None:
+        """
+        Mark *inner* as used, unless it has left meanwhile. Lock held.
+        """
+        # Not the engine that it was found in: there may be another one since.
+        engine = self._engine
+        if engine.table.get(inner, GONE) is not held or self.state >= CLOSING:
             return
-
-        def step() -> None:
-            if engine.table.get(inner, GONE) is not held or self.state >= CLOSING:
+        if not is_fast:
+            engine.seen.add(inner)
+            return
+        if type(held) is Cell and held.until != NEVER:
+            if self._checked:
                 return
-            if not expose:
-                engine.seen.add(inner)
-                return
-            if type(held) is Cell and held.until != NEVER:
-                if self._checked:
-                    return
-                if self._idle is not None:
-                    # Uses are not seen from now on: until half of the idle time has
-                    # passed, and then for one more idle time.
-                    now = self._now()
-                    soon = min(held.expires, now + self._idle / 2)
-                    held.until = min(held.expires, now + self._idle)
-                    self._deadlines.set(inner, soon)
-                    self._wake_at(soon)
-            engine.expose(inner, value)
-
-        if not self.registry.detached:
-            self._locked(step)
+            if self._idle is not None:
+                # Uses are not seen from now on: until half of the idle time has passed,
+                # and then for one more idle time.
+                now = self._now()
+                soon = min(held.expires, now + self._idle / 2)
+                held.until = min(held.expires, now + self._idle)
+                self._deadlines.set(inner, soon)
+                self._wake_at(soon)
+        engine.expose(inner, value)
 
     def _begin_to_sample(self) -> None:
         """
         Estimate the uses of the fast path from now on, while the guard runs.
         """
-        when = self._sampler.begin(self._now())
-        self._sampling = self.registry.scheduler.call_at(when, self._sample_soon)
+        if self._sampling is None:
+            when = self._sampler.begin(self._now())
+            self._sampling = self.registry.scheduler.call_at(when, self._sample_soon)
 
     def _sample_soon(self) -> None:
         self.registry.scheduler.submit(self._sample)
 
     def _sample(self) -> None:
+        def step() -> None:
+            # Asked in here: after `_rest` there are no windows.
+            if self._armed:
+                when = self._sampler.turn(self._engine, self._now())
+                call_at = self.registry.scheduler.call_at
+                self._sampling = call_at(when, self._sample_soon)
+
         if self._armed and not self.registry.detached:
-            when = self._locked(self._sampler.turn, self._engine, self._now())
-            self._sampling = self.registry.scheduler.call_at(when, self._sample_soon)
+            self._locked(step)
 
     def _arm(self) -> None:
         super()._arm()
-        if not self._counted:
+        if self._counted <= 0:
             self._begin_to_sample()
 
     def _rest(self) -> None:
+        def step() -> Any:
+            self._sampler.stop(self._now())
+            call, self._sampling = self._sampling, None
+            return call
+
         super()._rest()
-        call, self._sampling = self._sampling, None
-        if call is not None:
-            call.cancel()
         if not self.registry.detached and not self._is_inside():
-            self._locked(self._sampler.stop, self._engine, self._now())
+            call = self._locked(step)
+            if call is not None:
+                call.cancel()
 
     def _peek(self, key: Any) -> Any:
         """
@@ -325,19 +344,25 @@ class Cache(Sharing, Generic[_K, _V]):
             not self._plain
             or ttl is not None
             or (type(key) is not str and type(key) not in FLAT)
-            or self._flying
         ):
             return self._put(key, value, ttl)
+        turn = self._turn
+        is_done = True
+        # While this has a value we may be inside: `_is_mine` looks for it.
+        was: Any = None
         try:
-            self._turn.pop()
+            del turn[1]
         except IndexError:
+            del was
             return self._put(key, value, None)
         # As `_store_step`, for the most frequent case.
         try:
             engine: Any = self._engine
             table = engine.table
-            was = None
-            if key in table:
+            if self._flying or not self._plain:
+                # Somebody was faster.
+                is_done = False
+            elif key in table:
                 was = table[key]
                 if key in engine.front:
                     engine.front[key] = value
@@ -357,12 +382,15 @@ class Cache(Sharing, Generic[_K, _V]):
                 table[key] = value
             else:
                 was = self._come(engine, key, value)
+        except BaseException:
+            self._mend()
+            raise
         finally:
-            self._turn.append(None)
+            turn.append(None)
+        del was  # and with it what was there before: with no lock held
         if self._later is not None:
             self._catch_up()
-        del was  # and with it what was there before: with no lock held
-        return True
+        return is_done or self._put(key, value, None)
 
     def _come(self, engine: ByCount, key: Any, value: Any) -> Any:
         """
@@ -388,7 +416,8 @@ class Cache(Sharing, Generic[_K, _V]):
             self._evicted += len(gone)
             room = len(gone)
         engine.admit(key, value)
-        engine.credit = room - 1
+        # Who looks at what is missed looks at each of them.
+        engine.credit = room - 1 if engine.shadow is None else 0
         return gone
 
     def _put(self, key: Any, value: Any, ttl: Duration | None) -> bool:
@@ -636,11 +665,13 @@ class Cache(Sharing, Generic[_K, _V]):
     def _is_mine(self) -> bool:
         # `put` does not take the time to say who is inside.
         return super()._is_mine() or (
-            not self._holder and runs_in(Cache.put.__code__, self)
+            not self._holder and runs_in(Cache.put.__code__, self, "was")
         )
 
     def _after_fork(self, registry: Registry) -> None:
         super()._after_fork(registry)
+        self._sampling = None
+        self._sampler.keys = set()
         # Who was loading has stayed in the parent.
         self._flights = Buckets()
         self._flying = self._flights.table

@@ -30,6 +30,8 @@ _SHARE, _LEAST, _MOST = 0.10, 0.05, 0.95
 _LONGER, _SHORTER = 2, 6
 # Ghosts of either queue, in parts of all entries.
 _YOUNG, _OLD = 0.75, 0.25
+# So many times more entries need new tables of ghosts.
+_GROWTH: Final = 1.25
 # With fewer entries than this, the first to come are the first to go.
 _FEW: Final = 32
 
@@ -175,23 +177,30 @@ class ByCount(Tables):
 
     def _removed(self) -> None:
         if len(self.probation) + len(self.main) > 2 * len(self.table) + _SLACK:
-            table = self.table
-            main = dict.fromkeys(key for key in self.main if key in table)
-            new = (key for key in self.probation if key in table and key not in main)
-            self.main = deque(main)
-            self.probation = deque(dict.fromkeys(new))
+            self._mend_places()
+
+    def _mend_places(self) -> None:
+        table = self.table
+        main = dict.fromkeys(key for key in self.main if key in table)
+        places = (key for key in self.probation if key in table and key not in main)
+        new = dict.fromkeys(places)
+        if len(main) + len(new) < len(table):
+            new.update((key, None) for key in table if key not in main)
+        self.main = deque(main)
+        self.probation = deque(new)
 
     # -- room --------------------------------------------------------------------------
 
     def is_settled(self) -> bool:
-        return self._settled
+        return self._settled and len(self.table) <= 2 * self._entries
 
     def settle(self) -> None:
         entries = len(self.table)
         self._settled = True
         if not self._entries:
             self.target = int(entries * _SHARE)
-        if entries > self._entries:
+        # Not for every other one, if the cap grows by little: ghosts are lost by it.
+        if entries > self._entries * _GROWTH:
             self._entries = entries
             self.young, self.old = ghosts(entries * _YOUNG), ghosts(entries * _OLD)
             self.young_slots, self.old_slots = len(self.young), len(self.old)
@@ -200,4 +209,5 @@ class ByCount(Tables):
 
     def shrunk(self, before: int) -> None:
         # Probation keeps its share of what is left.
-        self.target = self.target * len(self.table) // (before or 1)
+        entries = len(self.table)
+        self.target = (2 * self.target * entries + before) // (2 * before or 1)

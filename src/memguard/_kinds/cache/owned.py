@@ -87,10 +87,9 @@ class FunctionCache(Cache[Any, Any]):
         if self._is_inside():
             return
         for key in self.instances.take_dead():
-            inner = self._inner(key)
-            held = self._engine.table.get(inner, GONE)
+            held = self._held(key)
             if held is not GONE:
-                self._let_go(inner, held, "explicit")
+                self._let_go(self._inner(key), held, "explicit")
 
     def _is_held(self, key: Any) -> bool:
         return self._held(key) is not GONE

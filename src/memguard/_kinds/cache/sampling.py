@@ -14,8 +14,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from memguard._kinds.cache.cells import GONE, Cell
-
 if TYPE_CHECKING:
     from memguard._kinds.cache.tables import Tables
 
@@ -73,7 +71,7 @@ class Sampler:
         Open a window or close it. When to call again.
         """
         if self.keys:
-            return self._close(engine, now)
+            return self._close(now)
         front = engine.front
         entries = len(front)
         if not entries:
@@ -81,7 +79,7 @@ class Sampler:
             return self._rest(now)
         keys = list(islice(front, min(-(-entries // _PARTS), _MOST)))
         for key in keys:
-            # They come back at the end of the dict: the next window has others.
+            # Used, they come back at the end: the next window has others.
             engine.cover_one(key)
         self.keys = set(keys)
         self.seen = 0
@@ -89,13 +87,9 @@ class Sampler:
         self._began = now
         return now + _OPEN_S
 
-    def _close(self, engine: Tables, now: float) -> float:
-        keys, self.keys = self.keys, set()
-        table = engine.table
-        for key in keys:
-            held = table.get(key, GONE)
-            if held is not GONE and key in engine.seen:
-                engine.expose(key, held.value if type(held) is Cell else held)
+    def _close(self, now: float) -> float:
+        # They take the fast path again with their next use, if they may.
+        self.keys = set()
         lasted = max(now - self._began - self.seen * _SLOWER_S, 1e-3)
         between = self._began - self._ended
         self.estimate += self.seen * self._shares * between / lasted
@@ -109,10 +103,10 @@ class Sampler:
         self._every = min(2 * self._every, _SELDOM_S)
         return now + self._every
 
-    def stop(self, engine: Tables, now: float) -> None:
+    def stop(self, now: float) -> None:
         """
         Close a window that is open, and know of no time after *now*.
         """
         if self.keys:
-            self._close(engine, now)
+            self._close(now)
         self._ended = now

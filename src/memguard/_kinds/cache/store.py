@@ -23,7 +23,7 @@ from memguard._kinds.cache.figures import CAUSES, Count
 from memguard._kinds.cache.options import KEEP, Options
 from memguard._kinds.cache.tables import Tables
 from memguard._kinds.cache.trust import StandIn, is_trusted
-from memguard._kinds.cache.turn import take_turn
+from memguard._kinds.cache.turn import TRIES, is_taken, new_turn, pause
 from memguard._kinds.cache.weighed import ByWeight
 from memguard._kinds.cache.weights import Weights
 from memguard._kinds.caps import byte_cap, count_cap
@@ -122,7 +122,7 @@ class Store(Container):
         self._weight = 0
         # Whether ages are looked at with each use, because nobody sweeps in time.
         self._checked = True
-        self._turn: list[None] = [None]
+        self._turn = new_turn()
         self._now = self.registry.now
         self._deadlines = Deadlines()
         self._stand_ins: Buckets[StandIn] = Buckets()
@@ -149,6 +149,7 @@ class Store(Container):
             and self._on_limit == "evict"
             and self._on_evict is None
             and not self._deadlines
+            and not self._stand_ins.table
             and self.state < CLOSING
         )
 
@@ -191,30 +192,60 @@ class Store(Container):
         if registry.detached:
             # A thread of the parent process may have been inside at the fork.
             raise ScopeClosed(self._ended_text())
-        if not take_turn(self._turn):
+        # A child that is forked in the middle has another turn: this one is kept.
+        me, turn = get_ident(), self._turn
+        for tried in range(TRIES):
+            try:
+                del turn[1]
+            except IndexError:
+                pause(tried)
+                continue
+            # Nothing can come between these lines: none of them makes a call.
+            self._holder = me
+            try:
+                result = step(*arguments)
+                break
+            except BaseException:
+                self._mend()
+                raise
+            finally:
+                self._holder = 0
+                turn.append(None)
+        else:
             msg = (
                 f"cache {self.label!r}: a thread has been changing it for a minute; it"
                 " was stopped in the middle, perhaps by a debugger"
             )
             raise TimeoutError(msg)
-        self._holder = get_ident()
-        try:
-            result = step(*arguments)
-        finally:
-            self._holder = 0
-            self._turn.append(None)
         if self._later is not None:
             self._catch_up()
         return result
 
     def _is_inside(self) -> bool:
-        return not self._turn and self._is_mine()
+        return is_taken(self._turn) and self._is_mine()
 
     def _is_mine(self) -> bool:
         """
         True where this thread is the one that is inside.
         """
         return self._holder == get_ident()
+
+    def _mend(self) -> None:
+        """
+        Set the books right after an exception in the middle of a change: memory was
+        short, or a signal handler raised. Lock held.
+        """
+        self._engine.mend()
+        self._deadlines.clear()
+        self._stand_ins = Buckets()
+        self._weight = 0
+        for inner, held in list(self._engine.table.items()):
+            if type(inner) is StandIn:
+                self._stand_ins.add(inner)
+            if type(held) is Cell:
+                self._weight += held.weight
+                self._deadlines.set(inner, held.until)
+        self._plain = self._is_plain()
 
     # -- looking -----------------------------------------------------------------------
 
@@ -261,14 +292,20 @@ class Store(Container):
         Put in what a user gave, or what a load brought.
         """
         now = self._now()
+        weighed = self._weighs
         held = self._hold(key, value, ttl, now)
         self._ask(held.weight if type(held) is Cell else 0)
         trusted = is_trusted(key)
         while True:
+            if weighed is not self._weighs:
+                # There is a byte cap since.
+                weighed = self._weighs
+                held = self._hold(key, value, ttl, now)
             bucket = None if trusted else self._stand_ins.at(hashed)
             inner = key if bucket is None else matching(bucket, key) or GONE
+            where = key, hashed, inner, bucket
             outcome, gone = self._locked(
-                self._store_step, (key, hashed, inner, bucket), held, load, now
+                self._store_step, where, held, weighed, load, now
             )
             self._depart(gone)
             if outcome == _AGAIN:
@@ -298,12 +335,15 @@ class Store(Container):
         self,
         where: tuple[Any, int, Any, tuple[StandIn, ...] | None],
         held: Any,
+        weighed: bool,
         load: Load | None,
         now: float,
     ) -> tuple[str, _Departures]:
         key, hashed, inner, bucket = where
         if self.state >= CLOSING or (load is not None and load.stale):
             return _OVER, []
+        if weighed is not self._weighs:
+            return _AGAIN, []
         gone = self._take_due(now, _SLICE) if self._deadlines else []
         if bucket is not None and self._stand_ins.at(hashed) is not bucket:
             return _AGAIN, gone
@@ -331,6 +371,7 @@ class Store(Container):
         if inner is GONE:
             inner = StandIn(key, hashed)
             self._stand_ins.add(inner)
+            self._plain = False
         if engine.is_settled():
             engine.admit(inner, held)
         else:
@@ -619,7 +660,7 @@ class Store(Container):
             self._put_off(lambda: self.resize(max_entries=entries, max_bytes=limit))
             return
         self._refuse_if_closed()
-        if limit is not None and not self._weighs:
+        if limit is not None and not isinstance(self._engine, ByWeight):
             self._weigh_all()
 
         def step() -> None:
@@ -644,36 +685,37 @@ class Store(Container):
         def begin() -> list[Any]:
             self._weighs = True
             self._plain = False
-            return list(self._engine.table)
+            return list(self._engine.table.items())
 
         def step() -> None:
-            held = self._engine.table.get(inner, GONE)
-            if held is value or held is cell:
-                if held is not cell:
-                    self._engine.table[inner] = cell
-                cell.weight = weight
-                self._weight += weight
+            # Others may be at it as well, or have taken it out.
+            if self._engine.table.get(inner, GONE) is not held:
+                return
+            if type(held) is not Cell:
+                self._engine.table[inner] = Cell(held, weight, NEVER, NEVER)
+            elif held.weight:
+                return
+            else:
+                held.weight = weight
+            self._weight += weight
 
-        for inner in self._locked(begin):
-            held = self._engine.table.get(inner, GONE)
+        for inner, held in self._locked(begin):
             key = inner.key if type(inner) is StandIn else inner
-            if held is GONE:
-                continue
-            cell = held if type(held) is Cell else Cell(held, 0, NEVER, NEVER)
-            if cell.weight:
-                continue
-            value = cell.value
-            weight = self._weights.of(key, value, self._failed)
-            self._locked(step)
+            if key is None and type(inner) is StandIn:
+                continue  # it has left meanwhile
+            value = held.value if type(held) is Cell else held
+            if value is held or not held.weight:
+                weight = self._weights.of(key, value, self._failed)
+                self._locked(step)
 
     def _evict(self, cause: str, is_enough: Callable[[], bool]) -> int:
         """
         Let victims go until it *is_enough*, in slices; their weight.
         """
-        engine = self._engine
 
         def step() -> _Departures:
             victims: _Departures = []
+            engine = self._engine
             entries = len(engine.table)
             most = min(_SLICE, entries // 8 + 1)
             while len(victims) < most and not is_enough():
@@ -735,6 +777,9 @@ class Store(Container):
         self._wake_later(self._deadlines.next(), self._now())
 
     def _disarm(self) -> None:
+        if self._is_inside():
+            self._put_off(self._disarm)
+            return
         self._rest()
         self._clear()
 
@@ -744,15 +789,19 @@ class Store(Container):
 
     def _after_fork(self, registry: Registry) -> None:
         super()._after_fork(registry)
-        torn = not self._turn
-        self._turn = [None]
+        torn = is_taken(self._turn)
+        self._turn = new_turn()
         self._now = registry.now
         if torn:
             self._forget()
         self._look_at_ages(always=True)
 
     def _forget(self) -> None:
+        # Who has kept the fast path goes on with it.
+        front = self._engine.front
+        front.clear()
         self._engine = self._new_engine()
+        self._engine.front = front
         self._deadlines = Deadlines()
         self._stand_ins = Buckets()
         self._weight = 0

@@ -116,10 +116,11 @@ class Tables:
         """
         Take *key* out, not as a victim; what was held, or GONE.
         """
+        # In this order: what is in front must be in the table, whatever comes between.
+        self.front.pop(key, None)
+        self.seen.discard(key)
         held = self.table.pop(key, GONE)
         if held is not GONE:
-            self.front.pop(key, None)
-            self.seen.discard(key)
             self._removed()
         return held
 
@@ -133,6 +134,27 @@ class Tables:
         self.seen.clear()
         self._forget_places()
         return was
+
+    def mend(self) -> None:
+        """
+        Set right what an exception in the middle of a change has left.
+        """
+        table = self.table
+        if type(table) is not dict:
+            table.mend()
+        for key, value in list(self.front.items()):
+            held = table.get(key, GONE)
+            if (held.value if type(held) is Cell else held) is not value:
+                del self.front[key]
+        self.seen.difference_update([key for key in self.seen if key not in table])
+        self.credit = 0
+        self._mend_places()
+
+    def _mend_places(self) -> None:
+        """
+        Give each entry a place in a queue.
+        """
+        raise NotImplementedError
 
     # -- uses --------------------------------------------------------------------------
 

@@ -140,6 +140,13 @@ class ByWeight(Tables):
                 self._keys[at].append(key)
                 self._dues[at].append(due)
 
+    def _mend_places(self) -> None:
+        age = self._age
+        self._forget_places()
+        self._age = age
+        for key, held in list(self.table.items()):
+            self._place(key, held, _queue(held.weight, 0))
+
     # -- room --------------------------------------------------------------------------
 
     def is_settled(self) -> bool:

@@ -51,22 +51,21 @@ class Wide:
         return self._count
 
     def __contains__(self, key: object) -> bool:
-        hashed = _spread(key)
-        return key in self._dicts[hashed & self._mask] or (
-            bool(self._old) and key in self._old[hashed & self._old_mask]
-        )
+        return self.get(key, _GONE) is not _GONE
 
     def get(self, key: Any, default: Any = None) -> Any:
         """
         The value of *key*.
         """
+        # Masks are worked out from the lists, which may be others at any moment.
         hashed = _spread(key)
-        value = self._dicts[hashed & self._mask].get(key, _GONE)
+        dicts = self._dicts
+        value = dicts[hashed & len(dicts) - 1].get(key, _GONE)
         if value is _GONE:
             old = self._old
             if not old:
                 return default
-            return old[hashed & self._old_mask].get(key, default)
+            return old[hashed & len(old) - 1].get(key, default)
         return value
 
     def __getitem__(self, key: Any) -> Any:
@@ -127,6 +126,18 @@ class Wide:
                 source = old[self._moving]
             key, value = source.popitem()
             dicts[_spread(key) & mask][key] = value
+
+    def mend(self) -> None:
+        """
+        Move and count all that is left, after an exception in the middle of a change.
+        """
+        old, self._old = self._old, []
+        self._mask = len(self._dicts) - 1
+        self._full = len(self._dicts) * MOST * 3 // 4
+        for source in old:
+            for key, value in list(source.items()):
+                self._dicts[_spread(key) & self._mask].setdefault(key, value)
+        self._count = sum(map(len, self._dicts))
 
     def parts(self) -> list[dict[Any, Any]]:
         """

@@ -31,8 +31,8 @@ def make({names}):
     def wrapper({parameters}):
         try:
             return {front}[{key}]
-        except TypeError as error:
-            {calls}.explain({key}, error)
+        except TypeError· as error·:
+            {calls}.explain({key}, error·)
             raise
     return wrapper
 """
@@ -41,8 +41,8 @@ def make({names}):
     async def wrapper({parameters}):
         try:
             value = {front}[{key}]
-        except TypeError as error:
-            {calls}.explain({key}, error)
+        except TypeError· as error·:
+            {calls}.explain({key}, error·)
             raise
         if value is {missing}:
             return await {load}({key})
@@ -87,12 +87,13 @@ def make_wrapper(
     return made
 
 
+# Parameters may be called `type` or `sorted`.
 _BUILTINS: Final = {
-    "TypeError": TypeError,
+    "TypeError·": TypeError,
     "flat·": FLAT,
-    "sorted": sorted,
-    "tuple": tuple,
-    "type": type,
+    "sorted·": sorted,
+    "tuple·": tuple,
+    "type·": type,
 }
 
 
@@ -134,11 +135,11 @@ def _key(parameters: Parameters, *, is_method: bool) -> str:
         *(["args·"] if parameters.rest else []),
         *(["kwargs·"] if parameters.extra else []),
     ]
-    extra = "tuple(sorted(kwargs·.items()))" if parameters.extra else "()"
+    extra = "tuple·(sorted·(kwargs·.items()))" if parameters.extra else "()"
     full = _tuple([*values, "args·" if parameters.rest else "()", extra])
     short = _tuple(values)
     if len(values) == 1 and not is_method:
-        short = f"({values[0]} if type({values[0]}) in flat· else {short})"
+        short = f"({values[0]} if type·({values[0]}) in flat· else {short})"
     return f"{full} if {' or '.join(given)} else {short}"
 
 
