@@ -363,7 +363,7 @@ class Cache(Sharing, Generic[_K, _V]):
                 # Somebody was faster.
                 is_done = False
             elif key in table:
-                was = table[key]
+                was = [table[key]]
                 if key in engine.front:
                     engine.front[key] = value
                 table[key] = value
@@ -387,9 +387,13 @@ class Cache(Sharing, Generic[_K, _V]):
             raise
         finally:
             turn.append(None)
-        del was  # and with it what was there before: with no lock held
+        left = was
+        del was
         if self._later is not None:
             self._catch_up()
+        if left is not None:
+            # What was there before dies here: with no lock held.
+            self._drop_values(left)
         return is_done or self._put(key, value, None)
 
     def _come(self, engine: ByCount, key: Any, value: Any) -> Any:
@@ -460,7 +464,10 @@ class Cache(Sharing, Generic[_K, _V]):
         if self._is_inside():
             self._put_off(lambda: self.invalidate(key))
             return self._peek(key) is not MISSING
-        return self._remove(key, hash(key), "explicit") is not GONE
+        gone = [(key, self._remove(key, hash(key), "explicit"), "")]
+        found = gone[0][1] is not GONE
+        self._let_die(gone)
+        return found
 
     def __delitem__(self, key: _K) -> None:
         if not self.invalidate(key):

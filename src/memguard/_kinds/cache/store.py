@@ -28,6 +28,7 @@ from memguard._kinds.cache.weighed import ByWeight
 from memguard._kinds.cache.weights import Weights
 from memguard._kinds.caps import byte_cap, count_cap
 from memguard._kinds.container import NEVER, Container
+from memguard._kinds.teardown import discard
 from memguard._phases import CLOSING, Phase
 from memguard._registry import Registry
 from memguard._tree import Branch
@@ -308,6 +309,7 @@ class Store(Container):
                 self._store_step, where, held, weighed, load, now
             )
             self._depart(gone)
+            self._let_die(gone)
             if outcome == _AGAIN:
                 continue
             if outcome == _REFUSED:
@@ -527,6 +529,21 @@ class Store(Container):
             self._depart([(key, held, over or cause or "")])
         return GONE if over is not None else held
 
+    def _let_die(self, gone: _Departures) -> None:
+        """
+        Drop what was held by who left; huge values in slices, so that other threads
+        run in between. Destructors run: no lock held.
+        """
+        values = [held.value if type(held) is Cell else held for _, held, _ in gone]
+        gone.clear()
+        self._drop_values(values)
+
+    def _drop_values(self, values: list[Any]) -> None:
+        if values:
+            registry = self.registry
+            away = self._armed and not registry.detached
+            discard(values, registry.scheduler.submit if away else None)
+
     def _clear(self) -> None:
         """
         Everything leaves.
@@ -547,8 +564,10 @@ class Store(Container):
         # Freed in slices: a million entries at once would stop all threads.
         for part in parts:
             while part:
-                for _ in range(min(_SLICE, len(part))):
-                    part.popitem()
+                some = [part.popitem()[1] for _ in range(min(_SLICE, len(part)))]
+                values = [one.value if type(one) is Cell else one for one in some]
+                some.clear()
+                self._drop_values(values)
                 if part:
                     give_way()
         for queue in queues:
@@ -572,7 +591,10 @@ class Store(Container):
 
         key, left = self._locked(step)
         if left:
-            self._depart([(key, held, cause)])
+            gone = [(key, held, cause)]
+            del held
+            self._depart(gone)
+            self._let_die(gone)
 
     def _let_expired_go(self) -> None:
         """
@@ -583,6 +605,7 @@ class Store(Container):
         while self._deadlines:
             gone, more = self._locked(self._sweep, self._now())
             self._depart(gone)
+            self._let_die(gone)
             if not more:
                 return
             give_way()
@@ -730,8 +753,7 @@ class Store(Container):
                 freed += sum(held.weight for _, held, _ in gone)
             self._depart(gone)
             full = len(gone) == _SLICE
-            # What they held is destroyed here.
-            gone.clear()
+            self._let_die(gone)
             if full:
                 give_way()
         return freed
