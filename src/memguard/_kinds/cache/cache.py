@@ -332,7 +332,9 @@ class Cache(Sharing, Generic[_K, _V]):
 
     # -- writing -----------------------------------------------------------------------
 
-    def put(self, key: _K, value: _V, *, ttl: Duration | None = None) -> bool:
+    def put(  # noqa: PLR0912
+        self, key: _K, value: _V, *, ttl: Duration | None = None
+    ) -> bool:
         """
         Keep *value* under *key*, for *ttl* if it is given.
 
