@@ -49,6 +49,22 @@ class Seat:
         #: Bytes that it evicted for others.
         self.squeezed = 0
 
+    def waits(self, nbytes: int) -> bool:
+        """
+        True if an entry of *nbytes* that finds no room need not ask: evict one's own.
+
+        Counts it. Arithmetic only, so it may be called with a lock held.
+        """
+        ledger = self._ledger
+        self._asked += 1
+        self._wanted += nbytes
+        return (
+            ledger.is_full
+            and self._asked < _PUTS
+            and self._wanted < ledger.patience
+            and nbytes <= (self.member.allowance or 0)
+        )
+
     def ask(self, nbytes: int) -> bool:
         """
         An entry of *nbytes* finds no room: True if the allowance grew meanwhile.
@@ -56,18 +72,10 @@ class Seat:
         False: evict, or refuse what is heavier than the allowance. Mostly a few
         additions; now and then others evict for it here and now.
         """
-        ledger = self._ledger
-        self._asked += 1
-        self._wanted += nbytes
-        if (
-            ledger.is_full
-            and self._asked < _PUTS
-            and self._wanted < ledger.patience
-            and nbytes <= (self.member.allowance or 0)
-        ):
+        if self.waits(nbytes):
             return False
         wanted, self._wanted, self._asked = self._wanted, 0, 0
-        return ledger.serve(self, nbytes, wanted)
+        return self._ledger.serve(self, nbytes, wanted)
 
 
 class Ledger:

@@ -19,7 +19,7 @@ from memguard._kinds.cache.flight import MISSING, Flight, Wanted, aload, load
 from memguard._kinds.cache.ghosts import PRIME
 from memguard._kinds.cache.options import Listener, Weigher, checked
 from memguard._kinds.cache.sampling import COUNTED, Sampler
-from memguard._kinds.cache.sharing import Sharing
+from memguard._kinds.cache.sharing import ASK, Sharing
 from memguard._kinds.cache.trust import FLAT, StandIn
 from memguard._kinds.cache.turn import runs_in
 from memguard._kinds.cache.wide import MOST
@@ -384,12 +384,13 @@ class Cache(Sharing, Generic[_K, _V]):
                 table[key] = value
             else:
                 was = self._come(engine, key, value)
+                is_done = was is not ASK
         except BaseException:
             self._mend()
             raise
         finally:
             turn.append(None)
-        left = was
+        left = was if is_done else None
         del was
         if self._later is not None:
             self._catch_up()
@@ -406,9 +407,9 @@ class Cache(Sharing, Generic[_K, _V]):
         most = self._most or 0
         room = most - len(engine.table)
         gone = None
-        if room <= 0 and most < (self._max_entries or 0) and self._later is None:
-            # Not now: others may have to give something for it.
-            self._later = [self._ask_for_more]
+        if room <= 0 and most < (self._max_entries or 0) and self._should_ask():
+            # Not with the lock held: others may have to give something for it.
+            return ASK
         if room > 0 and not engine.is_settled():
             if not room & 1023:
                 engine.widen()

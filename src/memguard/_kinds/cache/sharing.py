@@ -15,7 +15,7 @@ from memguard._kinds.demand import IDLE, Demand
 from memguard._phases import CLOSING
 from memguard._tree import Branch
 
-__all__ = ("Sharing",)
+__all__ = ("ASK", "Sharing")
 
 # Entries of each end that are weighed to know about all of them.
 _SOME: Final = 24
@@ -28,10 +28,19 @@ class Asked(Protocol):
     The place of a cache under a budget.
     """
 
+    def waits(self, nbytes: int) -> bool:
+        """
+        True if an entry of *nbytes* that finds no room need not ask.
+        """
+
     def ask(self, nbytes: int) -> bool:
         """
         An entry of *nbytes* finds no room: True if the allowance grew meanwhile.
         """
+
+
+#: In place of who left: ask the budget first.
+ASK: Final = ("ask",)
 
 
 class Sharing(Store):
@@ -187,6 +196,13 @@ class Sharing(Store):
         return (most is None or len(self._engine.table) < most) and (
             limit is None or self._weight + weight <= limit
         )
+
+    def _should_ask(self) -> bool:
+        """
+        True where the budget may have more. Lock held.
+        """
+        seat = self.seat
+        return seat is not None and not seat.waits(int(self._each) + OVERHEAD)
 
     def _ask_for_more(self) -> None:
         self._weigh_some()
