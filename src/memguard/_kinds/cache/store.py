@@ -22,7 +22,7 @@ from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CAUSES, Count
 from memguard._kinds.cache.options import KEEP, Options
 from memguard._kinds.cache.tables import Tables
-from memguard._kinds.cache.trust import StandIn, is_trusted
+from memguard._kinds.cache.trust import StandIn, equal_in, is_trusted
 from memguard._kinds.cache.turn import TRIES, is_taken, new_turn, pause
 from memguard._kinds.cache.weighed import ByWeight
 from memguard._kinds.cache.weights import Weights
@@ -255,9 +255,26 @@ class Store(Container):
         What stands for *key* in the tables; GONE if that is not there. May run code of
         the key: no lock held.
         """
-        if is_trusted(key):
-            return key
-        return matching(self._stand_ins.at(hash(key)), key) or GONE
+        return key if is_trusted(key) else self._find(key, hash(key), False)[0]
+
+    def _find(
+        self, key: Any, hashed: int, trusted: bool
+    ) -> tuple[Any, tuple[StandIn, ...] | None]:
+        """
+        What stands for *key* in the tables, or GONE if nothing does; and the stand-ins
+        among which it was looked for. May run code of the key: no lock held.
+
+        A key that is trusted is not compared with those that are not: that could raise,
+        or wait, and who asks with a text must not suffer from what others have put.
+        """
+        if trusted:
+            return key, None
+        bucket = self._stand_ins.at(hashed)
+        # The fast path finds a trusted key by any that is equal to it, and so do we.
+        return (
+            matching(bucket, key) or equal_in(self._engine.table, key, hashed),
+            bucket,
+        )
 
     def _held(self, key: Any) -> Any:
         """
@@ -302,8 +319,7 @@ class Store(Container):
                 # There is a byte cap since.
                 weighed = self._weighs
                 held = self._hold(key, value, ttl, now)
-            bucket = None if trusted else self._stand_ins.at(hashed)
-            inner = key if bucket is None else matching(bucket, key) or GONE
+            inner, bucket = self._find(key, hashed, trusted)
             where = key, hashed, inner, bucket
             outcome, gone = self._locked(
                 self._store_step, where, held, weighed, load, now
@@ -363,7 +379,7 @@ class Store(Container):
             gone.append((key, old, "size" if too_heavy else "replaced"))
             if too_heavy or not self._has_room(weight, old):
                 self._drop(inner)
-                inner = key if bucket is None else GONE
+                inner = GONE if type(inner) is StandIn else inner
             else:
                 self._replace(inner, old, held)
                 return _STORED, gone
@@ -517,8 +533,7 @@ class Store(Container):
             return self._drop(inner)
 
         while True:
-            bucket = None if trusted else self._stand_ins.at(hashed)
-            inner = key if bucket is None else matching(bucket, key) or GONE
+            inner, bucket = self._find(key, hashed, trusted)
             held = self._locked(step)
             if held is not _AGAIN:
                 break

@@ -12,7 +12,9 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-__all__ = ("FLAT", "StandIn", "is_trusted")
+from memguard._kinds.cache.cells import GONE
+
+__all__ = ("FLAT", "StandIn", "equal_in", "is_trusted")
 
 #: Exact types that are trusted as they are, and hold no other keys.
 FLAT: Final = frozenset({str, int, bytes, float, bool, complex, type(None)})
@@ -23,15 +25,18 @@ _STANDARD: Final = {
     "decimal": ("Decimal",),
     "fractions": ("Fraction",),
     "ipaddress": ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network"),
+    # Equal to the numbers that they stand for.
+    "numpy": (
+        *("int8", "int16", "int32", "int64", "longlong", "float32", "float64"),
+        *("uint8", "uint16", "uint32", "uint64", "ulonglong"),
+    ),
     "pathlib": ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"),
     "uuid": ("UUID",),
 }
 # Nested deeper than this, a tuple is not worth a look.
 _DEPTH: Final = 4
 # What makes a subclass as harmless as its base.
-_SLOTS: Final = frozenset(
-    (kind.__hash__, kind.__eq__) for kind in (str, int, bytes, float)
-)
+_SLOTS: Final = tuple((kind.__hash__, kind.__eq__) for kind in (str, int, bytes, float))
 _OWN: Final[set[int]] = set()
 
 
@@ -45,6 +50,36 @@ class StandIn:
     def __init__(self, key: Any, hashed: int) -> None:
         self.key = key
         self.hashed = hashed
+
+
+class _Probe:
+    """
+    Finds the key of a table that a key that is not trusted is equal to.
+    """
+
+    __slots__ = ("found", "hashed", "key")
+
+    def __init__(self, key: Any, hashed: int) -> None:
+        self.key = key
+        self.hashed = hashed
+        self.found: Any = GONE
+
+    def __hash__(self) -> int:
+        return self.hashed
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not StandIn and self.key == other:
+            self.found = other
+            return True
+        return False
+
+
+def equal_in(table: Any, key: Any, hashed: int) -> Any:
+    """
+    The trusted key in *table* that *key* is equal to, or GONE. Runs code of *key*.
+    """
+    probe = _Probe(key, hashed)
+    return probe.found if probe in table else GONE
 
 
 def trust(kind: type) -> type:
@@ -70,12 +105,13 @@ def is_trusted(key: Any, depth: int = _DEPTH) -> bool:
 
 
 def _is_known(kind: Any, key: Any, depth: int) -> bool:
-    names = _STANDARD.get(kind.__module__)
+    home = kind.__module__
+    names = _STANDARD.get(home) if type(home) is str else None
     if names is not None and kind.__name__ in names:
-        module = sys.modules.get(kind.__module__)
+        module = sys.modules.get(home)
         return getattr(module, kind.__name__, None) is kind
     hashes, equals = kind.__hash__, kind.__eq__
-    if (hashes, equals) in _SLOTS:
+    if any(hashes is one and equals is other for one, other in _SLOTS):
         return True
     if hashes is tuple.__hash__ and equals is tuple.__eq__:
         return depth > 0 and all(
@@ -85,7 +121,7 @@ def _is_known(kind: Any, key: Any, depth: int) -> bool:
     # Members live as long as their class; their hash is that of their name.
     return (
         enum is not None
-        and isinstance(kind, enum.EnumMeta)
+        and issubclass(type(kind), enum.EnumMeta)
         and (
             hashes is enum.Enum.__hash__
             and (equals is object.__eq__ or equals in (str.__eq__, int.__eq__))
