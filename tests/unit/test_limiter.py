@@ -252,12 +252,12 @@ def test_waiters_of_a_closed_loop_are_passed_over(
     """
     Their coroutine may be kept by somebody, but will never run again.
     """
-    limiter = guard.limiter("work", max_in_flight=1)
+    limiter = guard.limiter("work", max_bytes=100)
     kept: list[Any] = []
 
     def on_a_loop_that_ends() -> None:
         loop = asyncio.new_event_loop()
-        coroutine = limiter().__aenter__()
+        coroutine = limiter(90).__aenter__()
         kept.append(coroutine)
         # Driven by hand: no task complains that it was destroyed while it waited.
         asyncio._set_running_loop(loop)
@@ -267,11 +267,14 @@ def test_waiters_of_a_closed_loop_are_passed_over(
             asyncio._set_running_loop(None)
             loop.close()
 
-    with limiter():
+    async def main() -> None:
+        with limiter(10):  # which would be an error if it had to wait
+            assert 0 == limiter.info().waiting
+
+    with limiter(50):
         threads.submit(on_a_loop_that_ends).result(SOON)
         assert 1 == limiter.info().waiting
-    with limiter(timeout=0):
-        assert 0 == limiter.info().waiting
+        asyncio.run(main())
     kept[0].close()
 
 

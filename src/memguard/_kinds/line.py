@@ -138,6 +138,10 @@ class Line:
         """
         Let *ticket* in if it needs not wait.
         """
+        if self.waiting:
+            # Those who are lost do not make anybody wait.
+            while self.waiting and next(iter(self.waiting)).is_lost:
+                self.waiting.popitem(last=False)
         if self.waiting or not self._fits(ticket.bytes):
             return False
         self._let_in(ticket)
