@@ -28,6 +28,7 @@ QUESTIONS = {
     "What does an entry weigh, and how long does a put take at most?": (
         "cache_memory.py"
     ),
+    "What does one budget for several caches save?": "one_budget.py",
     "How long does shrinking hold everybody up?": "cache_pauses.py",
     "How right are sizes, and what does measuring cost?": "sizing.py",
     "Does a stream 100 times larger than its memory stay flat?": "streaming.py",
