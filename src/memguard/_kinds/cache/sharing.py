@@ -148,9 +148,13 @@ class Sharing(Store):
     @property
     def ceiling_bytes(self) -> int | None:
         """
-        Its own cap in bytes.
+        What it can hold by its own cap in bytes, with about what it takes to hold that.
         """
-        return self._max_bytes
+        limit = self._max_bytes
+        if limit is None:
+            return None
+        # Its own cap has to be reached first, or it would ask for ever.
+        return limit + OVERHEAD * (2 * len(self._engine.table) + _SOME)
 
     def demand(self) -> Demand:
         """
