@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import random
+import signal
 import sys
 import threading
 import traceback
@@ -15,7 +16,7 @@ from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, ClassVar
 
 import pytest
@@ -269,6 +270,33 @@ def test_plain_caches_survive_eight_threads(
     for key in range(200):
         cache.invalidate(key)
     assert (0, []) == (len(cache), cache.items())
+
+
+@pytest.mark.stress
+def test_growing_and_shrinking_meanwhile_loses_nothing(guard: Guard) -> None:
+    """
+    A resize in slices and puts at the same time end within the last cap.
+    """
+    cache: Any = guard.cache("c", max_entries=20_000)
+
+    def resize() -> None:
+        for most in (10_000, 20_000, 500, 15_000, 1000):
+            cache.resize(max_entries=most)
+
+    def put(first: int) -> Callable[[], None]:
+        def run() -> None:
+            for key in range(first, first + 15_000):
+                cache.put(key, -key)
+                assert cache.get(key, -key) == -key
+
+        return run
+
+    together(resize, put(0), put(100_000), put(200_000))
+    cache.resize(max_entries=1000)
+    assert len(cache) <= 1000
+    put(300_000)()
+    assert 1000 == len(cache) == len(cache.items())
+    assert all(value == -key for key, value in cache.items())
 
 
 @pytest.mark.stress
@@ -837,6 +865,51 @@ def test_a_destructor_of_a_key_may_wait_for_a_lock(guard: Guard, shape: Any) -> 
     assert [True] == waited
 
 
+@pytest.mark.stress
+@kinds
+@shapes
+def test_eight_threads_with_keys_that_meet(
+    guard: Guard, options: dict[str, Any], shape: Any, long_form: bool
+) -> None:
+    """
+    Keys of one hash, compared in Python, some of which raise or use the cache.
+    """
+    cache: Any = guard.cache("c", **options)
+
+    def work(seed: int) -> Callable[[], None]:
+        draw = random.Random(seed)
+
+        def harm() -> None:
+            chance = draw.random()
+            if chance < 0.02:
+                raise Hostile
+            if chance < 0.04:
+                cache.get(draw.randrange(5))
+            elif chance < 0.06:
+                cache.put(draw.randrange(5), None)
+
+        def run() -> None:
+            for number in range(2000 if long_form else 60):
+                name = f"k {draw.randrange(10)}"
+                key = shape(name, harm)
+                try:
+                    if number % 3:
+                        assert cache.get(key) in (None, name)
+                    elif number % 7:
+                        cache.put(key, name)
+                    else:
+                        cache.invalidate(key)
+                except Hostile:
+                    pass
+                assert len(cache) <= 9
+
+        return run
+
+    together(*(work(seed) for seed in range(8)))
+    cache.clear()
+    is_in_order(cache)
+
+
 @kinds
 def test_a_comparison_without_a_truth_value(
     guard: Guard, options: dict[str, Any]
@@ -992,3 +1065,68 @@ def test_functions_under_threads(guard: Guard) -> None:
     assert double.info().entries <= 20
     double.clear()
     assert 0 == double.info().entries
+
+
+# -- interrupted -----------------------------------------------------------------------
+
+
+class Interrupt(BaseException):
+    """
+    Raised by a signal's handler, wherever the main thread is.
+    """
+
+
+# A file that was just being opened is closed by the collector, which warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.stress
+@kinds
+def test_an_interrupt_leaves_the_cache_usable(
+    guard: Guard, options: dict[str, Any], long_form: bool
+) -> None:
+    """
+    A signal's handler may raise anywhere, as for Ctrl-C: the next call still works.
+    """
+    cache: Any = guard.cache("c", **options)
+    draw = random.Random(11)
+    armed, over = [False], [False]
+    main = threading.get_ident()
+
+    def handle(number: int, frame: Any) -> None:
+        if armed[0]:
+            armed[0] = False
+            raise Interrupt
+
+    def shoot() -> None:
+        while not over[0]:
+            for _ in range(draw.randrange(3000)):
+                pass
+            signal.pthread_kill(main, signal.SIGUSR1)
+            sleep(0.0002)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    shooter = threading.Thread(target=shoot)
+    shooter.start()
+    slowest = 0.0
+    number = 0
+    try:
+        for _ in range(20_000 if long_form else 120):
+            began = monotonic()
+            try:
+                armed[0] = True
+                while True:
+                    number += 1
+                    cache.put(number % 20, number)
+                    cache.get(number % 7)
+                    cache.invalidate(number % 11)
+            except Interrupt:
+                slowest = max(slowest, monotonic() - began)
+            if slowest > 2:
+                break
+    finally:
+        armed[0], over[0] = False, True
+        shooter.join(SOON)
+        signal.signal(signal.SIGUSR1, before)
+    assert slowest < 2
+    assert len(cache) <= 9
+    cache.clear()
+    is_in_order(cache)
