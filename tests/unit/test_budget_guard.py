@@ -101,6 +101,24 @@ def test_nothing_is_evicted_while_there_is_room(
     assert cache.info().evictions == 0
 
 
+def test_a_cap_of_its_own_is_used_up(clock: FakeClock) -> None:
+    """
+    What it takes to hold the entries is the budget's matter, and none of `max_bytes`.
+    """
+    alone, shared = (
+        Guard(clock=clock, probe=FakeProbe(rss="1MiB"), managed_limit=limit)
+        for limit in (None, "1GiB")
+    )
+    alone.registry.budget.resize(None)
+    sizes = []
+    for guard in (alone, shared):
+        cache: Any = guard.cache("a", max_bytes="100KiB", max_entries=10_000)
+        for number in range(2_000):
+            cache.put(f"{number}", number)
+        sizes.append(len(cache))
+    assert sizes[0] == sizes[1]
+
+
 def test_the_limit_is_half_of_the_memory_limit_by_default(clock: FakeClock) -> None:
     """
     Nothing has to be set.

@@ -32,6 +32,7 @@ class Seat:
     __slots__ = (
         "_asked",
         "_ledger",
+        "_refused",
         "_wanted",
         "appraisal",
         "floor",
@@ -46,6 +47,8 @@ class Seat:
         self.floor = max(0, member.floor_bytes)
         self._asked = 0
         self._wanted = 0
+        # True where the last question was in vain: then the next one can wait.
+        self._refused = False
         #: Bytes that it evicted for others.
         self.squeezed = 0
 
@@ -59,7 +62,7 @@ class Seat:
         self._asked += 1
         self._wanted += nbytes
         return (
-            ledger.is_full
+            (ledger.is_full or self._refused)
             and self._asked < _PUTS
             and self._wanted < ledger.patience
             and nbytes <= (self.member.allowance or 0)
@@ -75,7 +78,8 @@ class Seat:
         if self.waits(nbytes):
             return False
         wanted, self._wanted, self._asked = self._wanted, 0, 0
-        return self._ledger.serve(self, nbytes, wanted)
+        self._refused = not self._ledger.serve(self, nbytes, wanted)
+        return not self._refused
 
 
 class Ledger:
