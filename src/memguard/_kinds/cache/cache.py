@@ -16,7 +16,6 @@ from memguard._kinds.cache.cells import GONE, Cell
 from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CacheInfo
 from memguard._kinds.cache.flight import MISSING, Flight, Wanted, aload, load
-from memguard._kinds.cache.ghosts import PRIME
 from memguard._kinds.cache.options import Listener, Weigher, checked
 from memguard._kinds.cache.sampling import COUNTED, Sampler
 from memguard._kinds.cache.sharing import ASK, Sharing
@@ -189,7 +188,11 @@ class Cache(Sharing, Generic[_K, _V]):
         return default if value is None else value
 
     def __contains__(self, key: object) -> bool:
-        return self._peek(key) is not MISSING
+        found = self._peek(key) is not MISSING
+        if not found and type(key) in FLAT:
+            # Who asks may go on to put it in.
+            self._engine.missed(key)
+        return found
 
     def _missing(self, key: Any) -> Any:
         value = self._look_up(key)
@@ -210,6 +213,8 @@ class Cache(Sharing, Generic[_K, _V]):
             held = self._held(key)
         if held is GONE:
             self._misses += 1
+            if inner is not GONE:
+                engine.missed(inner)
             return MISSING
         if type(held) is not Cell:
             value = held
@@ -372,12 +377,8 @@ class Cache(Sharing, Generic[_K, _V]):
                 self._replaced += 1
             elif engine.credit:
                 engine.credit -= 1
-                mark = hash(key) % PRIME
-                if (
-                    engine.young[mark % engine.young_slots] == mark
-                    or engine.old[mark % engine.old_slots] == mark
-                ):
-                    engine.returned(mark)
+                if engine.coming and hash(key) in engine.coming:
+                    engine.coming.discard(hash(key))
                     engine.main.append(key)
                 else:
                     engine.probation.append(key)

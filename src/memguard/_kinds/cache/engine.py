@@ -28,6 +28,8 @@ _SLACK: Final = 64
 _SHARE, _LEAST, _MOST = 0.10, 0.05, 0.95
 # What a ghost that comes back adds to that length, or takes from it.
 _LONGER, _SHORTER = 2, 6
+# Hashes of such as left or are coming that are kept at most, until somebody asks.
+_LEFT, _COMING = 1024, 64
 # Ghosts of either queue, in parts of all entries.
 _YOUNG, _OLD = 0.75, 0.25
 # So many times more entries need new tables of ghosts.
@@ -44,6 +46,8 @@ class ByCount(Tables):
     __slots__ = (
         "_entries",
         "_settled",
+        "coming",
+        "left",
         "main",
         "old",
         "old_slots",
@@ -66,6 +70,10 @@ class ByCount(Tables):
     def _forget_places(self) -> None:
         self.probation: deque[Any] = deque()
         self.main: deque[Any] = deque()
+        # Hashes of who left probation and is not among the ghosts yet, and of ghosts
+        # that were asked for and will be put in soon.
+        self.left: list[int] = []
+        self.coming: set[int] = set()
 
     def queues(self) -> list[Any]:
         return [self.probation, self.main, self.young, self.old]
@@ -94,19 +102,39 @@ class ByCount(Tables):
     def admit(self, key: Any, held: Any) -> None:
         if self.shadow is not None:
             self.shadow.missed(key, len(self.table))
-        mark = hash(key) % PRIME
-        if (
-            self.young[mark % self.young_slots] == mark
-            or self.old[mark % self.old_slots] == mark
-        ):
-            self.returned(mark)
+        if self.coming and hash(key) in self.coming:
+            self.coming.discard(hash(key))
             self.main.append(key)
         else:
             self.probation.append(key)
         self.table[key] = held
         self.credit = 0
 
-    def returned(self, mark: int) -> None:
+    def missed(self, key: Any) -> None:
+        if self.left:
+            self._bury()
+        hashed = hash(key)
+        mark = hashed % PRIME
+        if (
+            self.young[mark % self.young_slots] == mark
+            or self.old[mark % self.old_slots] == mark
+        ):
+            self._returned(mark)
+            if len(self.coming) >= _COMING:
+                self.coming.clear()
+            self.coming.add(hashed)
+
+    def _bury(self) -> None:
+        """
+        Make ghosts of who left since somebody last asked for something in vain.
+        """
+        left, self.left = self.left, []
+        young, slots = self.young, self.young_slots
+        for hashed in left:
+            mark = hashed % PRIME
+            young[mark % slots] = mark
+
+    def _returned(self, mark: int) -> None:
         """
         A ghost came back: the queue that it left from should have been longer.
         """
@@ -125,29 +153,34 @@ class ByCount(Tables):
         """
         Take out up to *count* victims: what was held. As `evict`, and quicker.
         """
-        probation, table, front, seen = (
-            self.probation,
-            self.table,
-            self.front,
-            self.seen,
-        )
-        young, slots, target = self.young, self.young_slots, self.target
-        gone: list[Any] = []
-        for _ in range(count):
-            if len(probation) > target and self.shadow is None:
-                key = probation[0]
-                if key not in front and key not in seen:
-                    held = table.pop(key, GONE)
-                    if held is not GONE:
-                        probation.popleft()
-                        mark = hash(key) % PRIME
-                        young[mark % slots] = mark
-                        gone.append(held)
-                        continue
+        gone = self._evict_new(min(count, len(self.probation) - self.target))
+        while len(gone) < count:
             held = self.evict()[1]
             if held is GONE:
                 break
             gone.append(held)
+        return gone
+
+    def _evict_new(self, count: int) -> list[Any]:
+        """
+        Take the oldest *count* out of probation; fewer or none, if some were used.
+        """
+        if count <= 0 or self.shadow is not None:
+            return []
+        probation, table, left = self.probation, self.table, self.left
+        keys = [probation.popleft() for _ in range(count)]
+        if not (self.seen.isdisjoint(keys) and self.front.keys().isdisjoint(keys)):
+            probation.extendleft(reversed(keys))
+            return []
+        entries = len(table)
+        gone = [table.pop(key, GONE) for key in keys]
+        if len(left) > _LEFT:
+            # Nobody asks for anything: then nobody misses what left.
+            del left[:-_COMING]
+        left.extend(map(hash, keys))
+        if entries - len(table) < count:
+            # There were places of such as had left before.
+            return [held for held in gone if held is not GONE]
         return gone
 
     def evict(self) -> tuple[Any, Any]:
@@ -168,10 +201,10 @@ class ByCount(Tables):
             del table[key]
             if self.shadow is not None:
                 self.shadow.note(key)
-            mark = hash(key) % PRIME
             if is_new:
-                self.young[mark % self.young_slots] = mark
+                self.left.append(hash(key))
             else:
+                mark = hash(key) % PRIME
                 self.old[mark % self.old_slots] = mark
             return key, held
 

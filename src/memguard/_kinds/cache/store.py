@@ -22,7 +22,7 @@ from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CAUSES, Count
 from memguard._kinds.cache.options import KEEP, Options
 from memguard._kinds.cache.tables import Tables
-from memguard._kinds.cache.trust import StandIn, equal_in, is_trusted
+from memguard._kinds.cache.trust import FLAT, StandIn, equal_in, is_trusted
 from memguard._kinds.cache.turn import TRIES, is_taken, new_turn, pause
 from memguard._kinds.cache.weighed import ByWeight
 from memguard._kinds.cache.weights import Weights
@@ -41,6 +41,8 @@ _T = TypeVar("_T")
 # Who left: its key, what was held, and the cause.
 _Departures = list[tuple[Any, Any, str]]
 
+# What is dropped at once, whatever its size.
+_LIGHT: Final = FLAT | {bytearray}
 # How a step of storing ended: _AGAIN asks for another comparison of the keys, _OVER is
 # a cache that ended or a load that was overtaken.
 _STORED, _REFUSED, _FULL, _OVER, _AGAIN = "stored", "refused", "full", "over", "again"
@@ -554,7 +556,7 @@ class Store(Container):
         self._drop_values(values)
 
     def _drop_values(self, values: list[Any]) -> None:
-        if values:
+        if not _LIGHT.issuperset(map(type, values)):
             registry = self.registry
             away = self._armed and not registry.detached
             discard(values, registry.scheduler.submit if away else None)

@@ -57,6 +57,11 @@ class Tables:
         """
         raise NotImplementedError
 
+    def missed(self, key: Any) -> None:
+        """
+        Told when *key* was asked for and is not in here. Needs no lock.
+        """
+
     def evict(self) -> tuple[Any, Any]:
         """
         Take out who is next: the key and what was held; GONE if nobody is left.
