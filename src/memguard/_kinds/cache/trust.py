@@ -18,6 +18,7 @@ __all__ = ("FLAT", "StandIn", "equal_in", "is_trusted")
 
 #: Exact types that are trusted as they are, and hold no other keys.
 FLAT: Final = frozenset({str, int, bytes, float, bool, complex, type(None)})
+_PATHS: Final = ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
 # Trusted as well, where a program has imported them. By module, then by name.
 _STANDARD: Final = {
     # Not datetime and time: their zones are written in Python, by anybody.
@@ -30,7 +31,8 @@ _STANDARD: Final = {
         *("int8", "int16", "int32", "int64", "longlong", "float32", "float64"),
         *("uint8", "uint16", "uint32", "uint64", "ulonglong"),
     ),
-    "pathlib": ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"),
+    "pathlib": _PATHS,
+    "pathlib._local": _PATHS,  # Python 3.13
     "uuid": ("UUID",),
 }
 # Nested deeper than this, a tuple is not worth a look.
