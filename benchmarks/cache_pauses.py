@@ -412,10 +412,12 @@ def drop(what: str) -> Answer:
     answer: Answer = {"idle": idle_ms()}
     try:
         for number, (way, act) in enumerate(WAYS.items()):
-            cache: Any = guard.cache(f"huge {number}", max_entries=8)
-            cache.put("huge", None)
-            act(cache)  # whatever is imported at the first use
-            until(lambda: True)
+            for name in ("first", "huge"):
+                # Whatever is imported or made at the first use has been, then.
+                cache: Any = guard.cache(f"{name} {number}", max_entries=1)
+                if name == "first":
+                    cache.put("huge", None)
+                    act(cache)
             answer[way] = _drop(VALUES[kind], cache, act)
         answer[PLAIN] = _drop(VALUES[kind], {}, None)
     finally:
