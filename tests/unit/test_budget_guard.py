@@ -5,12 +5,15 @@ The budget of a guard: its caches and rings, and where it is seen.
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from memguard import Guard
 from memguard._events import Squeezed
+from memguard._probes.libc import trim_heap
 from memguard.testing import FakeClock, FakeProbe
 
 if TYPE_CHECKING:
@@ -301,6 +304,49 @@ def test_time_alone_gives_back_what_a_cleared_cache_had(clock: FakeClock) -> Non
         assert budget(guard).given < MIB // 2
 
 
+def test_threads_that_put_release_and_end_keep_the_sum(guard: Guard) -> None:
+    """
+    Eight threads at once: the sum of the allowances is that of the members, and within
+    the limit.
+    """
+    sys.setswitchinterval(1e-5)
+    failed: list[BaseException] = []
+
+    def work(at: int) -> None:
+        try:
+            for turn in range(2):
+                with guard.scope(f"work {at}") as scope:
+                    options: dict[str, Any] = (
+                        {"max_bytes": "2MiB"} if at % 2 else {"max_entries": 5_000}
+                    )
+                    cache: Any = scope.cache("own", **options)
+                    ring = scope.ring("ring", of=bytes, shrinkable=True)
+                    for number in range(300):
+                        cache.put(f"{turn} {number}", bytes(700))
+                        cache.get(f"{turn} {number // 2}")
+                        ring.append(bytes(300))
+                    if at == 0:
+                        budget(guard).release(100 * KIB, pause=lambda _: None)
+                        budget(guard).step()
+                    if at == 1:
+                        budget(guard).resize(MIB // (1 + turn % 2))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(at,)) for at in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(0.005)
+    assert failed == []
+    assert budget(guard).given == 0
+    assert budget(guard)._moving == 0
+    assert budget(guard).members() == []
+
+
 def test_release_returns_memory_of_caches_and_rings(guard: Guard) -> None:
     """
     What pressure calls: requested, evicted and returned are told apart.
@@ -318,6 +364,24 @@ def test_release_returns_memory_of_caches_and_rings(guard: Guard) -> None:
     assert released.evicted >= 300 * KIB
     assert released.returned == 0
     assert total(cache, ring) <= held - 300 * KIB
+
+
+def test_trimming_the_heap_is_asked_for_by_who_releases() -> None:
+    """
+    What the C library keeps goes back to the system, where it can be told to.
+    """
+    guard = Guard(managed_limit=64 * MIB)
+    cache: Any = guard.cache("a", max_bytes="60MiB")
+    for number in range(20_000):
+        cache.put(number, bytes(2_000))
+    released = budget(guard).release(
+        40 * MIB, rss=lambda: guard.probe.memory().rss, trim=trim_heap
+    )
+    assert released.evicted >= 30 * MIB
+    assert released.longest_slice_s < 0.05
+    assert released.returned is not None
+    assert released.returned > 5 * MIB
+    guard.shutdown()
 
 
 def test_a_forked_child_has_a_budget_of_its_own() -> None:

@@ -210,6 +210,7 @@ class Budget(Ledger):
             return False
         rows = self._rows([seat for seat in self._some() if seat is not taker])
         fair = limit // max(1, len(self._seats))
+        amount = min(amount, mine.room)
         got = 0
         for seat, row in sorted(rows.items(), key=_unused_first):
             part = gift(row, mine, amount - got, fair)

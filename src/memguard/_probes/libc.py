@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ("default_disposition", "restarts_calls")
+__all__ = ("default_disposition", "restarts_calls", "trim_heap")
 
 _SIG_DFL = 0
 _SIG_ERR = -1
@@ -60,3 +60,20 @@ def restarts_calls(number: int) -> bool:
     if library.sigaction(number, None, ctypes.byref(action)) != 0:
         return False
     return bool(action.flags & _SA_RESTART)
+
+
+def trim_heap() -> bool:
+    """
+    Give free memory of the C library's heap back to the system; False if none was.
+
+    Only glibc can. Other threads may run meanwhile; those that allocate may wait.
+    """
+    import ctypes
+
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):
+        return False
+    trim.argtypes = (ctypes.c_size_t,)
+    trim.restype = ctypes.c_int
+    return bool(trim(0))
