@@ -365,19 +365,43 @@ class Holder:
     """
 
     def __init__(self) -> None:
-        self.rows = [f"row {number}" for number in range(MANY)]
+        self.rows = marked(str)
+
+
+class Mark:
+    """
+    Tells that it is gone. Asking the allocator would be a pause by itself.
+    """
+
+    alive = 0
+
+    def __init__(self) -> None:
+        Mark.alive += 1
+
+    def __del__(self) -> None:
+        Mark.alive -= 1
+
+
+def marked(make: Callable[[int], Any]) -> list[Any]:
+    """
+    Very many items between two marks.
+    """
+    return [Mark(), *map(make, range(MANY)), Mark()]
 
 
 VALUES: dict[str, Callable[[], Any]] = {
-    "dict": lambda: {f"key {n}": f"value {n}" for n in range(MANY)},
-    "list": lambda: [f"value {n}" for n in range(MANY)],
-    "tuple": lambda: tuple([f"value {n}" for n in range(MANY)]),
-    "set": lambda: {f"value {n}" for n in range(MANY)},
-    "list of objects": lambda: [Thing(n) for n in range(MANY)],
-    "list of objects with slots": lambda: [Slotted(n) for n in range(MANY)],
+    "dict": lambda: dict(
+        zip((f"key {n}" for n in range(MANY + 2)), marked(str), strict=True)
+    ),
+    "list": lambda: marked(str),
+    "tuple": lambda: tuple(marked(str)),
+    "set": lambda: set(marked(str)),
+    "list of objects": lambda: marked(Thing),
+    "list of objects with slots": lambda: marked(Slotted),
     "object with a list": Holder,
     "dict of 1,000 lists": lambda: {
-        n: [f"value {n} {m}" for m in range(MANY // 1000)] for n in range(1000)
+        n: [Mark(), *(f"value {n} {m}" for m in range(MANY // 1000))]
+        for n in range(1000)
     },
 }
 
@@ -429,21 +453,18 @@ def _drop(
     build: Callable[[], Any], cache: Any, act: Callable[[Any], Any] | None
 ) -> Answer:
     gc.collect()
-    before = sys.getallocatedblocks()
     if act is None:
         cache["huge"] = build()
         act = dict.clear
     else:
         cache.put("huge", build())
-    made = sys.getallocatedblocks() - before
     gc.collect()
     gc.freeze()
-    few = before + made // 50
     with undisturbed(), Ticker() as ticker:
         began = time.perf_counter()
         act(cache)
         called = time.perf_counter() - began
-        until(lambda: sys.getallocatedblocks() < few)
+        until(lambda: not Mark.alive)
         took = time.perf_counter() - began
         time.sleep(0.01)
     gc.unfreeze()
