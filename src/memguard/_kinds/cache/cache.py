@@ -44,13 +44,16 @@ _PATIENCE_S: Final = 30.0
 
 class Cache(Sharing, Generic[_K, _V]):
     """
-    Values by key, made by a *loader* or put. Over a cap the least used leave.
+    Values by key, made by a *loader* or put. Over a cap the least useful leave.
 
     Without `max_entries` and `max_bytes` it holds 1000 entries. `ttl` counts from the
-    put, `idle` from the last use; what is over is never returned, and leaves at the
-    next use, or without any once the guard runs. `max_bytes` bounds the weight of keys
-    and values at any time; the weigher, a function of both, gives it, else it is
-    measured ("exact": by pympler). An entry heavier than the whole is refused.
+    put, less up to the fraction `jitter` of it, so that what came together does not go
+    together; `idle` counts from the last use, and may last half as long again while
+    the guard runs. What is over is never returned before the guard is started, nor
+    with `strict`; else it leaves by itself, 50 ms late at most. `max_bytes` bounds the
+    weight of keys and values at any time; the weigher, a function of both, gives it,
+    else it is measured ("exact": by pympler). An entry heavier than the whole is
+    refused.
 
     A missing key is loaded by one of all who want it at the same time; failures are
     never stored, nor is a None that a loader returns. `on_evict(key, value, cause)` is
@@ -58,9 +61,16 @@ class Cache(Sharing, Generic[_K, _V]):
     pressure, explicit (invalidate, clear, the end) and replaced. What it raises, and
     what a weigher raises, is a background failure.
 
-    With `on_limit="raise"` a put that needs room raises LimitReached instead. `strict`
-    asks for an age check on every hit, which is always done. Under memory pressure
-    caches of low `priority` give first, and none below its `floor_bytes`.
+    Who leaves is chosen as in S3-FIFO with a moving share of new entries, or by
+    greedy-dual with sizes where there is a cap of bytes: not the least recently used,
+    and more hits than with that. From 4096 entries on up to 32 leave at a time.
+
+    With `on_limit="raise"` a put that needs room raises LimitReached instead. Under
+    memory pressure, and for others under the guard's budget, caches of low `priority`
+    give first, and none below its `floor_bytes`.
+
+    Keys of built-in types are found by C code alone. Others are compared with no lock
+    held, whatever their `__eq__` does, and take a few times as long.
     """
 
     __slots__ = (

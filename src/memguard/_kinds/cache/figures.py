@@ -39,11 +39,16 @@ class CacheInfo:
     """
     Figures of a cache at one moment.
 
-    `bytes` is the weight of keys and values: measured at each put where there is a byte
-    cap, else estimated; the unit of the weigher where there is one. `evictions` left to
-    keep to a cap or under pressure, `expired` because of ttl or idle; `causes` counts
-    all departures by cause. `refused` were heavier than the whole cache may be.
+    `bytes` is the weight of keys and values: of each, where there is a byte cap or a
+    weigher, whose unit it then has; else estimated from some of them. `evictions` left
+    to keep to a cap or under pressure, `expired` because of ttl or idle; `causes`
+    counts all departures by cause. `refused` were heavier than the whole cache may be.
     `loads` succeeded, in `load_seconds` altogether.
+
+    `misses` are counted one by one, and so are the first 10,000 `hits`. After that the
+    fast path counts nothing: while the guard runs, a sixteenth of the entries is taken
+    off it for 20 ms each half second, in turn, and stands for the others, so that
+    `hits` is an estimate, good over minutes; else `hits` is a lower bound.
     """
 
     entries: int
