@@ -430,12 +430,14 @@ class Cache(Sharing, Generic[_K, _V]):
             engine.settle()
             # In a large cache some leave together, which is quicker.
             together = min(most >> 9, _MOST_TOGETHER) if most >= _LARGE else 1
+            # After its allowance was lowered some leave with each put, not all at once.
+            together = max(together, min(1 - room, _MOST_TOGETHER))
             gone = engine.evict_some(together)
             self._evicted += len(gone)
-            room = len(gone)
+            room += len(gone)
         engine.admit(key, value)
         # Who looks at what is missed looks at each of them.
-        engine.credit = room - 1 if engine.shadow is None else 0
+        engine.credit = max(room - 1, 0) if engine.shadow is None else 0
         return gone
 
     def _put(self, key: Any, value: Any, ttl: Duration | None) -> bool:

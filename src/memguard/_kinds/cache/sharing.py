@@ -232,4 +232,5 @@ class Sharing(Store):
         each = before / entries
         stay = int(target / each)
         self._evict("pressure", lambda: len(self._engine.table) <= stay)
-        return int((entries - len(self._engine.table)) * each)
+        # Others may have put something meanwhile.
+        return max(0, int((entries - len(self._engine.table)) * each))

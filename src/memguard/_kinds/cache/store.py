@@ -478,7 +478,10 @@ class Store(Container):
             if not len(self._engine.table) & 1023:
                 self._engine.widen()
             return
-        while not self._has_room(weight):
+        # Only bytes may need many victims. Who is still above an allowance that was
+        # lowered lets some of them go with each put.
+        enough = len(gone) + _SLICE
+        while not self._has_room(weight) and (self._weighs or len(gone) < enough):
             if not self._take_victim("size", gone):
                 break
 
