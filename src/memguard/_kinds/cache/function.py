@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import update_wrapper
 from itertools import count
+from keyword import iskeyword
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 from weakref import ref
@@ -180,9 +181,12 @@ def _wrapper(calls: Calls) -> Any:
     The function itself, without its verbs.
     """
     fn, cache = calls.fn, calls.cache
-    # What has another signature than its code binds its arguments itself.
-    is_plain = type(fn) is FunctionType and not (
-        hasattr(fn, "__wrapped__") or hasattr(fn, "__signature__")
+    # What has another signature than its code binds its arguments itself, and so does
+    # what no source can spell.
+    is_plain = (
+        type(fn) is FunctionType
+        and not (hasattr(fn, "__wrapped__") or hasattr(fn, "__signature__"))
+        and all(map(_is_name, (*calls.parameters.names, *calls.parameters.keywords)))
     )
     is_method = calls.is_method() if is_plain else None
     parameters = calls.parameters if is_plain and is_method is not None else GENERIC
@@ -211,6 +215,10 @@ def _wrapper(calls: Calls) -> Any:
         wrapper.__defaults__ = fn.__defaults__
         wrapper.__kwdefaults__ = fn.__kwdefaults__
     return wrapper
+
+
+def _is_name(name: str) -> bool:
+    return name.isidentifier() and not iskeyword(name)
 
 
 def _add_verbs(wrapper: Any, calls: Calls) -> None:
