@@ -176,11 +176,9 @@ class Cache(Sharing, Generic[_K, _V]):
         return default
 
     def __getitem__(self, key: _K) -> _V:
-        value = self._look_up(key)
-        if value is MISSING:
-            if self._loader is None:
-                raise KeyError(key)
-            value = self._load(key, hash(key))
+        value = self._front[key]
+        if value is None and self._loader is None and self._peek(key) is MISSING:
+            raise KeyError(key)
         return value  # type: ignore[no-any-return]
 
     async def aget(self, key: _K, default: Any = None) -> Any:

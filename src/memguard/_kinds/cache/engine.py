@@ -12,6 +12,7 @@ newest in probation, who comes back late tells nothing.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 from memguard._kinds.cache.cells import GONE
@@ -76,7 +77,7 @@ class ByCount(Tables):
         self.coming: set[int] = set()
 
     def queues(self) -> list[Any]:
-        return [self.probation, self.main, self.young, self.old]
+        return [self.probation, self.main]
 
     def some(self, most: int) -> list[Any]:
         ends = [
@@ -153,7 +154,11 @@ class ByCount(Tables):
         """
         Take out up to *count* victims: what was held. As `evict`, and quicker.
         """
-        gone = self._evict_new(min(count, len(self.probation) - self.target))
+        gone = self._evict_first(
+            self.probation, min(count, len(self.probation) - self.target), is_new=True
+        )
+        if len(gone) < count and len(self.probation) <= self.target:
+            gone += self._evict_first(self.main, count - len(gone), is_new=False)
         while len(gone) < count:
             held = self.evict()[1]
             if held is GONE:
@@ -161,27 +166,38 @@ class ByCount(Tables):
             gone.append(held)
         return gone
 
-    def _evict_new(self, count: int) -> list[Any]:
+    def _evict_first(self, queue: deque[Any], count: int, *, is_new: bool) -> list[Any]:
         """
-        Take the oldest *count* out of probation; fewer or none, if some were used.
+        Take the oldest *count* out of a queue; fewer or none, if some were used.
         """
+        count = min(count, len(queue))
         if count <= 0 or self.shadow is not None:
             return []
-        probation, table, left = self.probation, self.table, self.left
-        keys = [probation.popleft() for _ in range(count)]
+        keys = [queue.popleft() for _ in range(count)]
         if not (self.seen.isdisjoint(keys) and self.front.keys().isdisjoint(keys)):
-            probation.extendleft(reversed(keys))
+            queue.extendleft(reversed(keys))
             return []
+        table = self.table
         entries = len(table)
         gone = [table.pop(key, GONE) for key in keys]
-        if len(left) > _LEFT:
-            # Nobody asks for anything: then nobody misses what left.
-            del left[:-_COMING]
-        left.extend(map(hash, keys))
+        if is_new:
+            self._note_left(map(hash, keys))
+        else:
+            old, slots = self.old, self.old_slots
+            for key in keys:
+                mark = hash(key) % PRIME
+                old[mark % slots] = mark
         if entries - len(table) < count:
             # There were places of such as had left before.
             return [held for held in gone if held is not GONE]
         return gone
+
+    def _note_left(self, hashes: Iterable[int]) -> None:
+        left = self.left
+        if len(left) > _LEFT:
+            # Nobody asks for anything: then nobody misses what left.
+            del left[:-_COMING]
+        left.extend(hashes)
 
     def evict(self) -> tuple[Any, Any]:
         probation, main, table = self.probation, self.main, self.table
@@ -202,7 +218,7 @@ class ByCount(Tables):
             if self.shadow is not None:
                 self.shadow.note(key)
             if is_new:
-                self.left.append(hash(key))
+                self._note_left((hash(key),))
             else:
                 mark = hash(key) % PRIME
                 self.old[mark % self.old_slots] = mark

@@ -231,6 +231,6 @@ class Sharing(Store):
             return 0
         each = before / entries
         stay = int(target / each)
-        self._evict("pressure", lambda: len(self._engine.table) <= stay)
+        self._evict("pressure", lambda: len(self._engine.table) <= stay, stay)
         # Others may have put something meanwhile.
         return max(0, int((entries - len(self._engine.table)) * each))

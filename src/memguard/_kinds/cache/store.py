@@ -50,7 +50,9 @@ _STORED, _REFUSED, _FULL, _OVER, _AGAIN = "stored", "refused", "full", "over", "
 #: Bytes that it takes to hold an entry, besides its key and value: about.
 OVERHEAD: Final = 64
 # Entries that leave in one locked section: about a fifth of a millisecond.
-_SLICE: Final = 256
+_SLICE: Final = 64
+# As many where nobody is told and nothing is weighed.
+_BULK: Final = 256
 
 
 class Load:
@@ -146,14 +148,22 @@ class Store(Container):
         """
         return (
             self._max_entries is not None
-            and not self._weighs
-            and self.ttl is None
-            and self._idle is None
+            and self._is_bare()
             and self._on_limit == "evict"
             and self._on_evict is None
+            and self.state < CLOSING
+        )
+
+    def _is_bare(self) -> bool:
+        """
+        True where every entry is its value, under its own key.
+        """
+        return (
+            not self._weighs
+            and self.ttl is None
+            and self._idle is None
             and not self._deadlines
             and not self._stand_ins.table
-            and self.state < CLOSING
         )
 
     def _missing(self, key: Any) -> Any:
@@ -718,7 +728,7 @@ class Store(Container):
                 self._engine = weighed
 
         self._locked(step)
-        self._evict("size", lambda: not self._is_over())
+        self._evict("size", lambda: not self._is_over(), self._most)
 
     def _weigh_all(self) -> None:
         """
@@ -751,32 +761,58 @@ class Store(Container):
                 weight = self._weights.of(key, value, self._failed)
                 self._locked(step)
 
-    def _evict(self, cause: str, is_enough: Callable[[], bool]) -> int:
+    def _evict(
+        self,
+        cause: str,
+        is_enough: Callable[[], bool],
+        most_left: int | None = None,
+    ) -> int:
         """
-        Let victims go until it *is_enough*, in slices; their weight.
+        Let victims go until it *is_enough*, in slices; their weight. Where the number
+        alone decides, *most_left* may stay.
         """
 
-        def step() -> _Departures:
-            victims: _Departures = []
+        def step() -> tuple[_Departures, list[Any]]:
             engine = self._engine
+            victims: _Departures = []
             entries = len(engine.table)
-            most = min(_SLICE, entries // 8 + 1)
-            while len(victims) < most and not is_enough():
-                if not self._take_victim(cause, victims):
-                    break
+            values: list[Any] = []
+            if not is_enough():
+                if not engine.is_settled():
+                    engine.settle()
+                if most_left is not None and self._is_simple():
+                    some = min(_BULK, entries - most_left, entries // 8 + 1)
+                    values = engine.evict_some(some)
+                    engine.credit = 0
+                else:
+                    most = min(_SLICE, entries // 8 + 1)
+                    while len(victims) < most and not is_enough():
+                        if not self._take_victim(cause, victims):
+                            break
             engine.shrunk(entries)
-            return victims
+            return victims, values
 
         freed = 0
-        while gone := self._locked(step):
+        while True:
+            gone, values = self._locked(step)
+            if not gone and not values:
+                return freed
             if self._weighs:
                 freed += sum(held.weight for _, held, _ in gone)
+            many = len(gone) + len(values) >= _SLICE
             self._depart(gone)
-            full = len(gone) == _SLICE
             self._let_die(gone)
-            if full:
+            for _ in values:
+                self._causes[cause].add()
+            self._drop_values(values)
+            if many:
                 give_way()
-        return freed
+
+    def _is_simple(self) -> bool:
+        """
+        True where it is enough to know the values of who left. Lock held.
+        """
+        return self._on_evict is None and self._is_bare()
 
     # -- life --------------------------------------------------------------------------
 

@@ -14,10 +14,9 @@ code of users: keys are of trusted types, or stand for those that are not.
 from __future__ import annotations
 
 from itertools import islice
-from sys import getsizeof
 from typing import Any
 
-from memguard._kinds.cache.cells import CELL_BYTES, GONE, Cell, Front
+from memguard._kinds.cache.cells import GONE, Cell, Front
 from memguard._kinds.cache.shadow import Shadow
 from memguard._kinds.cache.wide import MOST, Wide
 
@@ -57,6 +56,13 @@ class Tables:
         """
         raise NotImplementedError
 
+    def evict_some(self, count: int) -> list[Any]:
+        """
+        As `evict`, up to *count* times: what was held.
+        """
+        gone = (self.evict()[1] for _ in range(count))
+        return [held for held in gone if held is not GONE]
+
     def missed(self, key: Any) -> None:
         """
         Told when *key* was asked for and is not in here. Needs no lock.
@@ -93,7 +99,7 @@ class Tables:
 
     def queues(self) -> list[Any]:
         """
-        The queues, to be measured or taken apart.
+        The queues of now, to be taken apart once there are others.
         """
         raise NotImplementedError
 
@@ -230,14 +236,3 @@ class Tables:
         """
         table = self.table
         return [table] if type(table) is dict else table.parts()
-
-    def own_bytes(self) -> int:
-        """
-        Bytes of the tables and queues, without keys and values.
-        """
-        parts = (*self.parts(), self.front, self.seen, *self.queues())
-        cells = CELL_BYTES * len(self.table) if self._is_celled() else 0
-        return cells + sum(map(getsizeof, parts))
-
-    def _is_celled(self) -> bool:
-        return any(type(self.table.get(one)) is Cell for one in self.some(1))

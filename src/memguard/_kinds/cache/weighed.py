@@ -53,7 +53,7 @@ class ByWeight(Tables):
         self._heads: list[tuple[float, int]] = []
 
     def queues(self) -> list[Any]:
-        return [*self._keys, *self._dues, self._marks]
+        return [*self._keys, *self._dues]
 
     # -- coming ------------------------------------------------------------------------
 
