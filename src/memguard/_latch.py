@@ -18,22 +18,22 @@ class Latch:
     A task never blocks its loop: it is woken on it. No lock is held while it is.
     """
 
-    __slots__ = ("_event", "_wakers")
+    __slots__ = ("_is_set", "_wakers")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._wakers: list[Callable[[], None]] = []
+        self._is_set = False
+        self._wakers: list[Callable[[], object]] = []
 
     @property
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._is_set
 
     def set(self) -> None:
         """
         Open it. Opening twice does nothing.
         """
-        self._event.set()
-        # Whoever appends after this line sees the event set and wakes itself.
+        self._is_set = True
+        # Whoever appends after this line sees that it is set, and does not wait.
         wakers, self._wakers = self._wakers, []
         for wake in wakers:
             wake()
@@ -42,7 +42,20 @@ class Latch:
         """
         Wait in this thread for at most *timeout* seconds; False if still closed.
         """
-        return self._event.wait(max(0.0, timeout))
+        if self._is_set:
+            return True
+        # A lock of one's own, because most latches have nobody who waits.
+        gate = threading.Lock()
+        gate.acquire()
+        wake = gate.release
+        self._wakers.append(wake)
+        if not self._is_set:
+            gate.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
+        try:
+            self._wakers.remove(wake)
+        except ValueError:
+            pass  # it was called, or is just being called
+        return self._is_set
 
     async def await_(self, timeout: float | None) -> bool:
         """
@@ -50,7 +63,7 @@ class Latch:
         """
         import asyncio
 
-        if self._event.is_set():
+        if self._is_set:
             return True
         loop = asyncio.get_running_loop()
         # A bare future and not `wait_for`, which up to 3.11 swallows a cancellation
@@ -64,7 +77,7 @@ class Latch:
                 return  # the loop was closed: nobody waits on it any more
 
         self._wakers.append(wake)
-        if self._event.is_set():
+        if self._is_set:
             wake()
         timer = None
         if timeout is not None:
@@ -76,7 +89,7 @@ class Latch:
                 timer.cancel()
             if wake in self._wakers:
                 self._wakers.remove(wake)
-        return self._event.is_set()
+        return self._is_set
 
 
 def _finish(opened: Any) -> None:

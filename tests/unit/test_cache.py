@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from memguard._kinds.cache import Cache
-from memguard._kinds.cache.flight import Flight, Wanted, aload, load
+from memguard._kinds.cache.flight import Flight, aload, load
+from memguard._kinds.cache.wanted import Wanted
 from memguard._registry import Registry
 from memguard._sizing import exact_sizeof, sizeof
 from memguard._tree import Branch
@@ -889,7 +890,7 @@ def await_waiters(cache: Cache[Any, Any], key: Any, count: int) -> None:
     deadline = threading.Event()
     for _ in range(500):
         (flight,) = cache._flights.at(hash(key))
-        waiting = len(flight.latch._event._cond._waiters)  # type: ignore[attr-defined]
+        waiting = len(flight.latch._wakers)
         if waiting >= count:
             return
         deadline.wait(0.01)

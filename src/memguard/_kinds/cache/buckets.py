@@ -50,6 +50,13 @@ class Buckets(Generic[_T]):
         """
         self.table[thing.hashed] = (*self.at(thing.hashed), thing)
 
+    def add_first(self, thing: _T) -> bool:
+        """
+        Add *thing* if there is nothing with its hash. Needs no lock.
+        """
+        bucket = (thing,)
+        return self.table.setdefault(thing.hashed, bucket) is bucket
+
     def remove(self, thing: _T) -> bool:
         """
         Take *thing* out; False if it was not in here.

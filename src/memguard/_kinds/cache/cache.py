@@ -15,12 +15,13 @@ from memguard._kinds.cache.buckets import Buckets
 from memguard._kinds.cache.cells import GONE, Cell
 from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CacheInfo
-from memguard._kinds.cache.flight import MISSING, Flight, Wanted, aload, load
+from memguard._kinds.cache.flight import MISSING, Flight, aload, load
 from memguard._kinds.cache.options import Listener, Weigher, checked
 from memguard._kinds.cache.sampling import COUNTED, Sampler
 from memguard._kinds.cache.sharing import ASK, Sharing
-from memguard._kinds.cache.trust import FLAT, StandIn
+from memguard._kinds.cache.trust import FLAT, StandIn, is_trusted
 from memguard._kinds.cache.turn import runs_in
+from memguard._kinds.cache.wanted import Wanted, is_some
 from memguard._kinds.cache.wide import MOST
 from memguard._kinds.callbacks import is_async
 from memguard._kinds.caps import lifetime
@@ -30,7 +31,7 @@ from memguard._registry import Registry
 from memguard._tree import Branch
 from memguard.typing import Duration, OnLimit, Size
 
-__all__ = ("Cache", "is_some")
+__all__ = ("Cache",)
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -660,6 +661,42 @@ class Cache(Sharing, Generic[_K, _V]):
         if not self.registry.detached:
             self._locked(step)
 
+    def _bring(self, flight: Flight, value: Any, seconds: float) -> bool:
+        """
+        Store what a load brought and count how it ended, if that can be done in one.
+        """
+        if not self._plain or not is_trusted(flight.key) or self.registry.detached:
+            return False
+        if self._is_inside():
+            return False
+        was = self._locked(self._bring_step, flight, value, seconds)
+        if was is ASK:
+            return False
+        if was is not None:
+            self._drop_values(was)
+        return True
+
+    def _bring_step(self, flight: Flight, value: Any, seconds: float) -> Any:
+        engine: Any = self._engine
+        key, was = flight.key, None
+        if not self._plain:
+            return ASK
+        if not flight.stale:
+            if key in engine.table:
+                was = [engine.table[key]]
+                engine.replace(key, value)
+                if key in engine.front:
+                    engine.front[key] = value
+                self._replaced += 1
+            else:
+                was = self._come(engine, key, value)
+                if was is ASK:
+                    return ASK
+        self._flights.remove(flight)
+        self._loads += 1
+        self._load_seconds += seconds
+        return was
+
     def _keep(
         self,
         flight: Flight,
@@ -723,10 +760,3 @@ class TimedCache(Cache[_K, _V]):
         return value
 
     get.__doc__ = Cache.get.__doc__
-
-
-def is_some(value: Any) -> bool:
-    """
-    Which results are stored unless somebody says otherwise.
-    """
-    return value is not None

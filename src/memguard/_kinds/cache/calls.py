@@ -10,11 +10,11 @@ from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any, Final
 from weakref import ref
 
-from memguard._kinds.cache.flight import Wanted
 from memguard._kinds.cache.instances import Token
 from memguard._kinds.cache.keys import Parameters, unhashable
 from memguard._kinds.cache.owned import FunctionCache
 from memguard._kinds.cache.trust import FLAT
+from memguard._kinds.cache.wanted import Wanted
 from memguard._kinds.callbacks import is_async, name_of
 
 __all__ = ("Calls",)

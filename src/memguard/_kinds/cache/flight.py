@@ -10,7 +10,6 @@ the load of the same key, and who would block an event loop, computes for itself
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar, Token
 from itertools import count
 from threading import get_ident
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._kinds.cache.buckets import matching
 from memguard._kinds.cache.store import Load
+from memguard._kinds.cache.wanted import Wanted, is_some
 from memguard._kinds.closers import running_loop
 from memguard._latch import Latch
 
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
     from memguard._kinds.cache.cache import Cache
 
-__all__ = ("MISSING", "Flight", "Wanted", "aload", "arefresh", "load", "refresh")
+__all__ = (
+    "MISSING",
+    "Flight",
+    "aload",
+    "arefresh",
+    "load",
+    "refresh",
+)
 
 MISSING: Final[Any] = object()
 # Leaders that may be cancelled one after the other before a follower loads by itself.
@@ -87,7 +94,15 @@ class _Leading:
     The time in which a leader loads; lands the flight, however it ends.
     """
 
-    __slots__ = ("_began", "_cache", "_flight", "_is_async", "_token", "loaded")
+    __slots__ = (
+        "_began",
+        "_cache",
+        "_flight",
+        "_is_async",
+        "_token",
+        "landed",
+        "loaded",
+    )
 
     def __init__(
         self, cache: Cache[Any, Any], flight: Flight, *, is_async: bool
@@ -96,13 +111,27 @@ class _Leading:
         self._flight = flight
         self._is_async = is_async
         self.loaded = False
+        # True where it was taken from the board with the storing of its value.
+        self.landed = False
+
+    def keep(self, value: Any, wanted: Wanted, *, anew: bool) -> None:
+        """
+        Store what was loaded, if it is to be stored.
+        """
+        self.loaded = True
+        cache, flight = self._cache, self._flight
+        if not anew and wanted.store is is_some and value is not None:
+            # The most frequent case, in one step with the landing.
+            self.landed = cache._bring(flight, value, cache._now() - self._began)
+        if not self.landed:
+            cache._keep(flight, value, wanted.store, instead=anew)
 
     def __enter__(self) -> Self:
         flight = self._flight
         if not self._is_async:
             flight.thread = get_ident()
         self._token: Token[Any] = _inside.set((*_inside.get(), flight.mark))
-        self._began = self._cache.registry.clock.monotonic()
+        self._began = self._cache._now()
         return self
 
     def __exit__(
@@ -124,35 +153,11 @@ class _Leading:
             flight.outcome = _FAILED
         else:
             flight.outcome = _VACANT
-        seconds = cache.registry.clock.monotonic() - self._began
-        cache._landed(
-            flight, seconds, loaded=self.loaded, failed=flight.outcome == _FAILED
-        )
+        if not self.landed:
+            seconds = cache._now() - self._began
+            failed = flight.outcome == _FAILED
+            cache._landed(flight, seconds, loaded=self.loaded, failed=failed)
         flight.latch.set()
-
-
-class Wanted:
-    """
-    A value that is missing, and how to make it.
-
-    `patience` is how long to wait for somebody else who makes it, in seconds.
-    """
-
-    __slots__ = ("compute", "hashed", "key", "patience", "store")
-
-    def __init__(
-        self,
-        key: Any,
-        hashed: int,
-        compute: Callable[[], Any],
-        store: Callable[[Any], bool],
-        patience: float,
-    ) -> None:
-        self.key = key
-        self.hashed = hashed
-        self.compute = compute
-        self.store = store
-        self.patience = patience
 
 
 def load(cache: Cache[Any, Any], wanted: Wanted) -> Any:
@@ -239,7 +244,10 @@ def _board(cache: Cache[Any, Any], wanted: Wanted) -> tuple[Flight | None, bool]
         if flight is not None:
             return flight, False
         flight = Flight(wanted.key, wanted.hashed)
-        if cache._take_off(flight, bucket):
+        if bucket:
+            if cache._take_off(flight, bucket):
+                return flight, True
+        elif cache._flights.add_first(flight):
             return flight, True
     return None, False
 
@@ -252,8 +260,7 @@ def _lead(
         value = MISSING if anew else cache._peek(wanted.key)
         if value is MISSING:
             value = wanted.compute()
-            leading.loaded = True
-            cache._keep(flight, value, wanted.store, instead=anew)
+            leading.keep(value, wanted, anew=anew)
         flight.value = value
     return value
 
@@ -265,7 +272,6 @@ async def _alead(
         value = MISSING if anew else cache._peek(wanted.key)
         if value is MISSING:
             value = await wanted.compute()
-            leading.loaded = True
-            cache._keep(flight, value, wanted.store, instead=anew)
+            leading.keep(value, wanted, anew=anew)
         flight.value = value
     return value

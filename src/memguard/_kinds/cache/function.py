@@ -12,11 +12,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 from weakref import ref
 
-from memguard._kinds.cache.cache import is_some
 from memguard._kinds.cache.calls import Calls
 from memguard._kinds.cache.figures import CacheInfo
 from memguard._kinds.cache.flight import MISSING, aload, arefresh, refresh
 from memguard._kinds.cache.owned import FunctionCache
+from memguard._kinds.cache.wanted import is_some
 from memguard._kinds.cache.wrappers import GENERIC, make_wrapper
 from memguard._kinds.callbacks import name_of
 from memguard._kinds.caps import lifetime

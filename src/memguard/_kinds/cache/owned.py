@@ -10,7 +10,7 @@ from weakref import ref
 
 from memguard._kinds.cache.cache import Cache
 from memguard._kinds.cache.cells import GONE
-from memguard._kinds.cache.flight import MISSING, load
+from memguard._kinds.cache.flight import MISSING, Flight, load
 from memguard._kinds.cache.instances import Instances, Token
 from memguard._kinds.cache.store import Load
 from memguard._tree import Branch
@@ -94,10 +94,17 @@ class FunctionCache(Cache[Any, Any]):
     def _is_held(self, key: Any) -> bool:
         return self._held(key) is not GONE
 
-    def _store(
-        self, key: Any, hashed: int, value: Any, ttl: float | None, load: Load | None
-    ) -> bool:
+    def _bring(self, flight: Flight, value: Any, seconds: float) -> bool:
+        self._note(flight.key)
+        return super()._bring(flight, value, seconds)
+
+    def _note(self, key: Any) -> None:
         if type(key) is tuple and key and type(key[0]) is Token:
             entries = len(self._engine.table)
             self.instances.note(key[0], key, entries, self._is_held)
+
+    def _store(
+        self, key: Any, hashed: int, value: Any, ttl: float | None, load: Load | None
+    ) -> bool:
+        self._note(key)
         return super()._store(key, hashed, value, ttl, load)
