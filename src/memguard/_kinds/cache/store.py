@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from random import random
 from threading import get_ident
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -357,9 +356,15 @@ class Store(Container):
         weight = self._weights.of(key, value, self._failed) if self._weighs else 0
         expires = NEVER
         if ttl is not None:
-            expires = now + ttl * (1.0 - self._jitter * random())  # noqa: S311
+            expires = now + (self._spread(ttl) if self._jitter else ttl)
         until = expires if self._idle is None else min(expires, now + self._idle)
         return Cell(value, weight, expires, until)
+
+    def _spread(self, ttl: float) -> float:
+        # Not at import: the module enters a fork hook of its own.
+        from random import random
+
+        return ttl * (1.0 - self._jitter * random())  # noqa: S311
 
     def _store_step(
         self,
@@ -866,12 +871,14 @@ class Store(Container):
         self._disarm()
 
     def _after_fork(self, registry: Registry) -> None:
-        super()._after_fork(registry)
+        # First of all the turn: what comes after may look into the tables.
         torn = is_taken(self._turn)
         self._turn = new_turn()
+        self._holder = 0
         self._now = registry.now
         if torn:
             self._forget()
+        super()._after_fork(registry)
         self._look_at_ages(always=True)
 
     def _forget(self) -> None:
