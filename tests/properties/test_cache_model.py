@@ -346,6 +346,7 @@ class UnheardMachine(RuleBasedStateMachine):
         options=st.sampled_from(
             [
                 {},
+                {},
                 {"ttl": 20},
                 {"idle": 10},
                 {"ttl": 20, "idle": 10, "jitter": 0.5},
@@ -358,9 +359,16 @@ class UnheardMachine(RuleBasedStateMachine):
         entries=st.integers(1, 12),
         life=st.sampled_from(["not armed", "armed", "swept"]),
         counted=st.sampled_from([0, 3, 10_000]),
+        own_ttls=st.booleans(),
     )
     def begin(
-        self, *, options: dict[str, Any], entries: int, life: str, counted: int
+        self,
+        *,
+        options: dict[str, Any],
+        entries: int,
+        life: str,
+        counted: int,
+        own_ttls: bool,
     ) -> None:
         """
         An empty cache in one of its modes.
@@ -376,6 +384,7 @@ class UnheardMachine(RuleBasedStateMachine):
         self.cache = Cache(root, "unheard", **self.options).attach()
         self.fast = self.cache.fast
         self.cache._counted = counted
+        self.own_ttls = own_ttls
         self.armed = life != "not armed"
         if self.armed:
             self.cache._arm()
@@ -412,6 +421,7 @@ class UnheardMachine(RuleBasedStateMachine):
         What was there before is never seen again; the new one is, if nobody is in the
         way.
         """
+        own_ttl = own_ttl if self.own_ttls else None
         self.serial += 1
         value = (self.serial, weight)
         self.model.pop(key, None)

@@ -524,18 +524,24 @@ class Cache(Sharing, Generic[_K, _V]):
         """
         self._let_expired_go()
         # With the lock, because a collection may run a destructor that uses the cache.
-        table = self._engine.table
         if self._is_inside() or self.registry.detached:
-            found = list(table.items())
+            found, names = self._all()
         else:
-            found = self._locked(lambda: list(self._engine.table.items()))
+            found, names = self._locked(self._all)
         return [
             (
-                inner.key if type(inner) is StandIn else inner,
+                names[inner] if type(inner) is StandIn else inner,
                 held.value if type(held) is Cell else held,
             )
             for inner, held in found
         ]
+
+    def _all(self) -> tuple[list[tuple[Any, Any]], dict[StandIn, Any]]:
+        """
+        What is held for each entry, and the keys of stand-ins: who leaves loses it.
+        """
+        names = {one: one.key for one in self._stand_ins.things()}
+        return list(self._engine.table.items()), names
 
     def info(self) -> CacheInfo:
         """
