@@ -2,7 +2,7 @@
 Runs every benchmark and writes `benchmarks/RESULTS.md`: `make bench`.
 
 Each program prints its figures and exits 1 where a bar is missed; so does this one.
-With names of programs as arguments only these run, and nothing is written.
+With names of programs as arguments only these run, and the others keep what they had.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "RESULTS.md"
 QUESTIONS = {
     "What does an import cost?": "import_time.py",
     "What do a scope and a registration cost?": "cost_scope.py",
@@ -136,25 +137,39 @@ def section(question: str, program: str) -> tuple[list[str], list[str]]:
     return lines, missed
 
 
+def kept() -> dict[str, str]:
+    """
+    The sections of the file as it is, by question.
+    """
+    if not RESULTS.exists():
+        return {}
+    _, *sections = RESULTS.read_text().split("\n## ")
+    return {one.partition("\n")[0]: f"## {one.rstrip()}\n" for one in sections}
+
+
 def main(programs: list[str]) -> int:
+    unknown = set(programs) - set(QUESTIONS.values())
+    if unknown:
+        print("no such benchmark:", ", ".join(sorted(unknown)), file=sys.stderr)
+        return 2
     today = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
     peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
-    lines = [
-        "# Results",
-        "",
-        f"Made by `make bench` on {today}: {machine()}. Peers: {peers}.",
-        "",
-    ]
+    sections = kept()
     missed = []
     for question, program in QUESTIONS.items():
         if programs and program not in programs:
             continue
-        more, short = section(question, program)
-        lines += more
+        load = f"{os.getloadavg()[0]:.1f}"
+        lines, short = section(question, program)
+        lines[4:4] = [f"Measured on {today}, at a load average of {load} before.", ""]
+        text = "\n".join(lines)
+        while "\n\n\n" in text:
+            text = text.replace("\n\n\n", "\n\n")
+        sections[question] = f"{text.rstrip()}\n"
         missed += short
-    if not programs:
-        text = "\n".join(lines).replace("\n\n\n", "\n\n")
-        (HERE / "RESULTS.md").write_text(text)
+    head = f"# Results\n\nMade by `make bench` on {machine()}. Peers: {peers}.\n"
+    shown = [sections[question] for question in QUESTIONS if question in sections]
+    RESULTS.write_text("\n".join([head, *shown]))
     if missed:
         print("missed a bar:", ", ".join(missed))
     return 1 if missed else 0
