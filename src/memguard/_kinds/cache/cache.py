@@ -37,7 +37,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _D = TypeVar("_D")
 
-# In a cache of at least _LARGE entries the 512th part leaves at once, and at most this.
+# In a cache of at least _LARGE entries the 256th part leaves at once, at most so many.
 _LARGE, _MOST_TOGETHER = 4096, 32
 # How long a reader waits for somebody else's load before it loads by itself.
 _PATIENCE_S: Final = 30.0
@@ -375,7 +375,17 @@ class Cache(Sharing, Generic[_K, _V]):
         try:
             engine: Any = self._engine
             table = engine.table
-            if self._flying or not self._plain:
+            if engine.credit and key not in table and not self._flying:
+                engine.credit -= 1
+                if engine.coming and hash(key) in engine.coming:
+                    engine.coming.discard(hash(key))
+                    engine.main.append(key)
+                else:
+                    engine.probation.append(key)
+                table[key] = value
+                if self._later is None:
+                    return True
+            elif self._flying or not self._plain:
                 # Somebody was faster.
                 is_done = False
             elif key in table:
@@ -384,14 +394,6 @@ class Cache(Sharing, Generic[_K, _V]):
                     engine.front[key] = value
                 table[key] = value
                 self._replaced += 1
-            elif engine.credit:
-                engine.credit -= 1
-                if engine.coming and hash(key) in engine.coming:
-                    engine.coming.discard(hash(key))
-                    engine.main.append(key)
-                else:
-                    engine.probation.append(key)
-                table[key] = value
             else:
                 was = self._come(engine, key, value)
                 is_done = was is not ASK
@@ -428,7 +430,7 @@ class Cache(Sharing, Generic[_K, _V]):
         if room <= 0:
             engine.settle()
             # In a large cache some leave together, which is quicker.
-            together = min(most >> 9, _MOST_TOGETHER) if most >= _LARGE else 1
+            together = min(most >> 8, _MOST_TOGETHER) if most >= _LARGE else 1
             # After its allowance was lowered some leave with each put, not all at once.
             together = max(together, min(1 - room, _MOST_TOGETHER))
             gone = engine.evict_some(together)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import repeat
 from typing import Any, Final
 
 from memguard._kinds.cache.cells import GONE
@@ -173,13 +174,13 @@ class ByCount(Tables):
         count = min(count, len(queue))
         if count <= 0 or self.shadow is not None:
             return []
-        keys = [queue.popleft() for _ in range(count)]
+        keys = [queue.popleft() for _ in repeat(None, count)]
         if not (self.seen.isdisjoint(keys) and self.front.keys().isdisjoint(keys)):
             queue.extendleft(reversed(keys))
             return []
         table = self.table
         entries = len(table)
-        gone = [table.pop(key, GONE) for key in keys]
+        gone = list(map(table.pop, keys, repeat(GONE)))
         if is_new:
             self._note_left(map(hash, keys))
         else:

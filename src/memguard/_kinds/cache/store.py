@@ -248,6 +248,7 @@ class Store(Container):
         short, or a signal handler raised. Lock held.
         """
         self._engine.mend()
+        self._engine.credit = 0
         self._deadlines.clear()
         self._stand_ins = Buckets()
         self._weight = 0

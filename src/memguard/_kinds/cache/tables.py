@@ -140,6 +140,7 @@ class Tables:
         Take everything out: the table and the queues that were.
         """
         was = self.table, self.queues()
+        self.credit = 0
         self.table = {}
         self.front.clear()
         self.seen.clear()
