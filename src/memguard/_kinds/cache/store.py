@@ -744,6 +744,7 @@ class Store(Container):
         def begin() -> list[Any]:
             self._weighs = True
             self._plain = False
+            self._engine.credit = 0
             return list(self._engine.table.items())
 
         def step() -> None:
