@@ -5,8 +5,8 @@ Each measurement has a fresh process. A thread that wants to wake every 0.1 ms t
 much later it did: that is how long the interpreter was not to be had. The interpreter
 is asked to change threads after 0.5 ms. Medians of the longest pauses of the processes;
 the worst of them in brackets. "idle" is what the ticker finds while nothing happens at
-all: this machine's share. It is small where the process may ask for the scheduling
-class of real-time work while it measures, as root may; else other processes count too.
+all: this machine's share. It is smaller where the process may go ahead of others while
+it measures, as root may.
 
 With names of parts as arguments it measures only those: halving, readers, dropping.
 """
@@ -24,7 +24,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from threading import Lock
@@ -124,22 +124,21 @@ def until(is_so: Callable[[], bool]) -> None:
 def undisturbed() -> Iterator[None]:
     """
     Ahead of other processes' threads meanwhile, where that is allowed.
+
+    By niceness, which threads that are started meanwhile inherit. Not by a scheduling
+    class of real-time work: after most of a second the system stops such threads for
+    50 ms, and that would be taken for a pause.
     """
+    before = os.getpriority(os.PRIO_PROCESS, 0)
     try:
-        _schedule(os.SCHED_FIFO, 1)
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
     except PermissionError:
         yield
         return
     try:
         yield
     finally:
-        _schedule(os.SCHED_OTHER, 0)
-
-
-def _schedule(policy: int, priority: int) -> None:
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):
-            os.sched_setscheduler(int(thread.name), policy, os.sched_param(priority))
+        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def idle_ms() -> float:

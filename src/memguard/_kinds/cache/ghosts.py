@@ -22,6 +22,10 @@ PRIME: Final = 1_073_741_789
 NOBODY: Final = -1
 
 
+#: Slots of a table at most: one that is made in less than a millisecond.
+_MOST: Final = 250_000
+
+
 def ghosts(entries: float) -> Marks:
     """
     An empty table for about so many. `marks[mark % len(marks)] == mark` is true of a
@@ -30,4 +34,4 @@ def ghosts(entries: float) -> Marks:
     Four bytes a slot. The number of slots is odd, so that hashes with a common step
     spread.
     """
-    return array("i", [NOBODY]) * (int(entries) | 1)
+    return array("i", [NOBODY]) * (min(int(entries), _MOST) | 1)

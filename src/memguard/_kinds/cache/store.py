@@ -51,7 +51,7 @@ OVERHEAD: Final = 64
 # Entries that leave in one locked section: about a fifth of a millisecond.
 _SLICE: Final = 64
 # As many where nobody is told and nothing is weighed.
-_BULK: Final = 256
+_BULK: Final = 128
 
 
 class Load:
