@@ -192,6 +192,13 @@ class RingMachine(RuleBasedStateMachine):
         assert self.version <= self.ring.version or self.made > 1
         self.version = self.ring.version
 
+    def teardown(self) -> None:
+        """
+        No guard outlives its example.
+        """
+        if hasattr(self, "guard"):
+            self.guard.shutdown()
+
 
 TestRing = RingMachine.TestCase
 TestRing.settings = settings(

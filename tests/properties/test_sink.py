@@ -68,6 +68,7 @@ def test_the_newest_records_in_their_order(
                 clock.advance("1s")
                 assert 0 == sink.info().buffered
         sink.close()
+        guard.shutdown()
         files = [path.with_name(f"out.jsonl.{number}") for number in range(keep, 0, -1)]
         found = []
         for file in [one for one in (*files, path) if one.exists()]:
