@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from memguard import Guard
 from memguard._events import Dropped
 from memguard._kinds.ring import Ring
 from memguard._registry import Registry
@@ -867,3 +868,16 @@ def test_a_ring_of_the_parent_process_is_not_touched(root: Root) -> None:
     with pytest.raises(ScopeClosed, match="fork"):
         ring.recent(1)
     ring.close()
+
+
+def test_a_guard_that_dropped_and_was_never_shut_down_can_be_collected() -> None:
+    """
+    The notice of what was dropped waits for its time without keeping anything alive.
+    """
+    guard = Guard(clock=FakeClock()).start()
+    ring = guard.ring("buffer", max_entries=1)
+    ring.extend([1, 2, 3])
+    gone = weakref.ref(guard)
+    del guard, ring
+    gc.collect()
+    assert gone() is None

@@ -134,6 +134,21 @@ class DropNotice:
             alarm.cancel()
 
     def _look(self, registry: Registry) -> None:
+        # Weak: the notice is kept for as long as the registry lives, and must not be
+        # what keeps that alive.
+        its = ref(registry)
+
+        def again() -> None:
+            self._alarm = None
+            registry = its()
+            if registry is not None and not registry.detached:
+                self._look(registry)
+
+        def wake() -> None:
+            registry = its()
+            if registry is not None:
+                registry.scheduler.submit(again)
+
         now = registry.clock.monotonic()
         # Never waits: who comes second leaves it to the first.
         if not self._gate.acquire(blocking=False):
@@ -143,16 +158,9 @@ class DropNotice:
             if due:
                 self._next_at = now + self._every
             if self._alarm is None and self._buffers:
-                self._alarm = registry.scheduler.call_at(
-                    self._next_at, lambda: registry.scheduler.submit(again)
-                )
+                self._alarm = registry.scheduler.call_at(self._next_at, wake)
         finally:
             self._gate.release()
-
-        def again() -> None:
-            self._alarm = None
-            if not registry.detached:
-                self._look(registry)
 
         if due:
             self._tell(registry)
