@@ -291,7 +291,7 @@ def ours(thing: object, make: Callable[[], object]) -> int:
     """
     if make is not with_shared:
         return memguard.sizeof(thing)
-    weights = Weights(None, capped=True)
+    weights = Weights(None)
     others = [make() for _ in range(200)]
     sizes = [weights.of(None, one, refuse) - sys.getsizeof(None) for one in others]
     return sum(sizes) // len(sizes)
@@ -358,7 +358,7 @@ def sums() -> list[Bar]:
         made.clear()
         # Again, one by one, because what is shared shows in who holds it meanwhile.
         _draw.setstate(state)
-        weights = Weights(None, capped=True)
+        weights = Weights(None)
         total = 0
         for at in range(count):
             value = make(at)
@@ -381,7 +381,7 @@ def costs() -> list[Bar]:
         "bytes": (0.17, [one.encode() for one in texts(TIMED, 1000)]),
         "JSON": (0.03, [document() for _ in range(TIMED // 8)]),
     }
-    weights = Weights(None, capped=True)
+    weights = Weights(None)
     of = weights.of
     for _ in range(20):
         for _, values in kinds.values():

@@ -417,7 +417,7 @@ def test_grows_wide_and_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
     engine.widen()
     assert Wide is type(engine.table)
     assert {key: str(key) for key in range(101)} == dict(engine.table.items())
-    assert 8 + 1 == len(engine.parts())
+    assert 8 + 1 == len(engine.table.parts())
     engine.settle()
     for key in range(101, 600):
         put(engine, key, 150)

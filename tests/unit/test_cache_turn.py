@@ -18,7 +18,12 @@ from typing import Any
 
 import pytest
 
-from memguard._kinds.cache import Cache, cache as verbs, store, turn as turns
+from memguard._kinds.cache import (
+    Cache,
+    cache as verbs,
+    exclusive,
+    turn as turns,
+)
 from memguard._kinds.cache.turn import is_taken, new_turn, runs_in
 from memguard._registry import Registry
 from memguard._tree import Branch
@@ -122,7 +127,7 @@ def test_who_waits_too_long_is_told(
     """
     A thread that was stopped in the middle of a change does not stop the others.
     """
-    monkeypatch.setattr(store, "TRIES", 5)
+    monkeypatch.setattr(exclusive, "TRIES", 5)
     del cache._turn[1]
     with pytest.raises(TimeoutError, match=r"'turns'.*stopped in the middle"):
         cache.clear()

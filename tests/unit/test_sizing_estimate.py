@@ -389,7 +389,7 @@ def test_an_entry_weighs_its_key_and_its_value() -> None:
     """
     Texts and bytes exactly.
     """
-    weights = Weights(None, capped=True)
+    weights = Weights(None)
     expected = sys.getsizeof("key") + sys.getsizeof(b"x" * 100)
     assert expected == weights.of("key", b"x" * 100, refuse)
     assert expected + 4 == weights.of("key", b"x" * 104, refuse)
@@ -406,7 +406,7 @@ def test_a_weigher_that_fails_is_told_and_replaced() -> None:
         raise ZeroDivisionError
 
     told: list[tuple[str, type]] = []
-    weights = Weights(weigher, capped=True)
+    weights = Weights(weigher)
     weight = weights.of(
         "k", "v" * 50, lambda *what: told.append((what[0], type(what[1])))
     )

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar, overload
 
 from memguard._kinds.cache.buckets import Buckets
-from memguard._kinds.cache.cells import GONE, Cell
+from memguard._kinds.cache.cells import GONE, Cell, value_of
 from memguard._kinds.cache.engine import ByCount
 from memguard._kinds.cache.figures import CacheInfo
 from memguard._kinds.cache.flight import MISSING, Flight, aload, load
@@ -469,7 +469,7 @@ class Cache(Sharing, Generic[_K, _V]):
                 return value
             held = self._remove(key, hashed, None)
             if held is not GONE:
-                return held.value if type(held) is Cell else held
+                return value_of(held)
         if default is MISSING:
             raise KeyError(key)
         return default
@@ -533,7 +533,7 @@ class Cache(Sharing, Generic[_K, _V]):
         return [
             (
                 names[inner] if type(inner) is StandIn else inner,
-                held.value if type(held) is Cell else held,
+                value_of(held),
             )
             for inner, held in found
         ]

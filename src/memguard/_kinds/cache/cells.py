@@ -4,10 +4,9 @@ What a cache holds for an entry, and the table of the fast path.
 
 from __future__ import annotations
 
-from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ("CELL_BYTES", "GONE", "Cell", "Front")
+__all__ = ("GONE", "Cell", "Front", "value_of")
 
 #: Stands for an entry that is not there.
 GONE: Final[Any] = object()
@@ -33,8 +32,11 @@ class Cell:
         self.due = 0.0
 
 
-#: With its header for the collector, and two times.
-CELL_BYTES: Final = getsizeof(Cell(None, 0, 0.0, 0.0)) + 16 + 2 * getsizeof(0.5)
+def value_of(held: Any) -> Any:
+    """
+    The user's value in what a table holds.
+    """
+    return held.value if type(held) is Cell else held
 
 
 class Front(dict[Any, Any]):

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from memguard._kinds.cache.cells import Cell
+from memguard._kinds.cache.capping import Capping
+from memguard._kinds.cache.cells import value_of
 from memguard._kinds.cache.options import Options
 from memguard._kinds.cache.shadow import Shadow
-from memguard._kinds.cache.store import OVERHEAD, Store
-from memguard._kinds.cache.trust import StandIn
+from memguard._kinds.cache.store import OVERHEAD
+from memguard._kinds.cache.trust import key_of
 from memguard._kinds.demand import IDLE, Demand
 from memguard._phases import CLOSING
 from memguard._tree import Branch
@@ -43,7 +44,7 @@ class Asked(Protocol):
 ASK: Final = ("ask",)
 
 
-class Sharing(Store):
+class Sharing(Capping):
     """
     Entries within caps, and within what a budget allows.
     """
@@ -113,8 +114,8 @@ class Sharing(Store):
             held = [(one, table[one]) for one in self._engine.some(_SOME)]
             return [
                 (
-                    one.key if type(one) is StandIn else one,
-                    what.value if type(what) is Cell else what,
+                    key_of(one),
+                    value_of(what),
                 )
                 for one, what in held
             ]

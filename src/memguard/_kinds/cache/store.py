@@ -8,37 +8,32 @@ than 300 lines because each verb and what it does under the lock belong side by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import chain
-from threading import get_ident
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 from memguard._clock import SystemClock, give_way
 from memguard._kinds.cache.buckets import Buckets, matching
-from memguard._kinds.cache.cells import GONE, Cell
+from memguard._kinds.cache.cells import GONE, Cell, value_of
 from memguard._kinds.cache.deadlines import Deadlines
 from memguard._kinds.cache.engine import ByCount
+from memguard._kinds.cache.exclusive import Exclusive
 from memguard._kinds.cache.figures import CAUSES, Count
-from memguard._kinds.cache.options import KEEP, Options
-from memguard._kinds.cache.tables import Tables
-from memguard._kinds.cache.trust import FLAT, StandIn, equal_in, is_trusted
-from memguard._kinds.cache.turn import TRIES, is_taken, new_turn, pause
+from memguard._kinds.cache.options import Options
+from memguard._kinds.cache.tables import Tables, parts_of
+from memguard._kinds.cache.trust import FLAT, StandIn, equal_in, is_trusted, key_of
 from memguard._kinds.cache.weighed import ByWeight
 from memguard._kinds.cache.weights import Weights
-from memguard._kinds.caps import byte_cap, count_cap
-from memguard._kinds.container import NEVER, Container
+from memguard._kinds.container import NEVER
 from memguard._kinds.teardown import discard
 from memguard._phases import CLOSING, Phase
 from memguard._registry import Registry
 from memguard._tree import Branch
-from memguard.errors import LimitReached, ScopeClosed
-from memguard.typing import Size
+from memguard.errors import LimitReached
 
-__all__ = ("OVERHEAD", "Load", "Store")
+__all__ = ("OVERHEAD", "SLICE", "Departures", "Load", "Store")
 
-_T = TypeVar("_T")
-# Who left: its key, what was held, and the cause.
-_Departures = list[tuple[Any, Any, str]]
+#: Who left: its key, what was held, and the cause.
+Departures = list[tuple[Any, Any, str]]
 
 # What is dropped at once, whatever its size.
 _LIGHT: Final = FLAT | {bytearray}
@@ -48,10 +43,8 @@ _STORED, _REFUSED, _FULL, _OVER, _AGAIN = "stored", "refused", "full", "over", "
 
 #: Bytes that it takes to hold an entry, besides its key and value: about.
 OVERHEAD: Final = 64
-# Entries that leave in one locked section: about a fifth of a millisecond.
-_SLICE: Final = 64
-# As many where nobody is told and nothing is weighed.
-_BULK: Final = 128
+#: Entries that leave in one locked section: about a fifth of a millisecond.
+SLICE: Final = 64
 
 
 class Load:
@@ -65,7 +58,7 @@ class Load:
         self.stale = False
 
 
-class Store(Container):
+class Store(Exclusive):
     """
     Entries within caps, and what happens to them.
     """
@@ -90,7 +83,6 @@ class Store(Container):
         "_replaced",
         "_stand_ins",
         "_strict",
-        "_turn",
         "_weighs",
         "_weight",
         "_weights",
@@ -120,13 +112,12 @@ class Store(Container):
         self._strict = options.strict
         self._on_limit = options.on_limit
         self._on_evict = options.on_evict
-        self._weights = Weights(options.weigher, capped=True)
+        self._weights = Weights(options.weigher)
         # True where each entry is weighed; else they are when somebody asks.
         self._weighs = options.max_bytes is not None or options.weigher is not None
         self._weight = 0
         # Whether ages are looked at with each use, because nobody sweeps in time.
         self._checked = True
-        self._turn = new_turn()
         self._now = self.registry.now
         self._deadlines = Deadlines()
         self._stand_ins: Buckets[StandIn] = Buckets()
@@ -192,63 +183,12 @@ class Store(Container):
         Whatever is being loaded is older than a change. Lock held.
         """
 
-    # -- whose turn it is --------------------------------------------------------------
-
-    def _locked(self, step: Callable[..., _T], *arguments: Any) -> _T:
-        """
-        Call *step*, which is memguard's own code, while nobody else is inside.
-
-        The caller has asked `_is_inside` first.
-        """
-        registry = self.registry
-        if registry.detached:
-            # A thread of the parent process may have been inside at the fork.
-            raise ScopeClosed(self._ended_text())
-        # A child that is forked in the middle has another turn: this one is kept.
-        me, turn = get_ident(), self._turn
-        for tried in range(TRIES):
-            try:
-                del turn[1]
-            except IndexError:
-                pause(tried)
-                continue
-            # Nothing can come between these lines: none of them makes a call.
-            self._holder = me
-            try:
-                result = step(*arguments)
-                break
-            except BaseException:
-                self._mend()
-                raise
-            finally:
-                self._holder = 0
-                turn.append(None)
-        else:
-            msg = (
-                f"cache {self.label!r}: a thread has been changing it for a minute; it"
-                " was stopped in the middle, perhaps by a debugger"
-            )
-            raise TimeoutError(msg)
-        if self._later is not None:
-            self._catch_up()
-        return result
-
-    def _is_inside(self) -> bool:
-        return is_taken(self._turn) and self._is_mine()
-
-    def _is_mine(self) -> bool:
-        """
-        True where this thread is the one that is inside.
-        """
-        return self._holder == get_ident()
-
     def _mend(self) -> None:
         """
         Set the books right after an exception in the middle of a change: memory was
         short, or a signal handler raised. Lock held.
         """
         self._engine.mend()
-        self._engine.credit = 0
         self._deadlines.clear()
         self._stand_ins = Buckets()
         self._weight = 0
@@ -374,13 +314,13 @@ class Store(Container):
         weighed: bool,
         load: Load | None,
         now: float,
-    ) -> tuple[str, _Departures]:
+    ) -> tuple[str, Departures]:
         key, hashed, inner, bucket = where
         if self.state >= CLOSING or (load is not None and load.stale):
             return _OVER, []
         if weighed is not self._weighs:
             return _AGAIN, []
-        gone = self._take_due(now, _SLICE) if self._deadlines else []
+        gone = self._take_due(now, SLICE) if self._deadlines else []
         if bucket is not None and self._stand_ins.at(hashed) is not bucket:
             return _AGAIN, gone
         engine = self._engine
@@ -426,7 +366,7 @@ class Store(Container):
             if type(held) is Cell and self._checked:
                 engine.cover_one(inner)
             else:
-                engine.front[inner] = held.value if type(held) is Cell else held
+                engine.front[inner] = value_of(held)
         self._count_in(inner, held)
 
     def _count_in(self, inner: Any, held: Any) -> None:
@@ -486,7 +426,7 @@ class Store(Container):
             limit is not None and self._weight > limit
         )
 
-    def _make_room(self, weight: int, gone: _Departures) -> None:
+    def _make_room(self, weight: int, gone: Departures) -> None:
         """
         Let victims go until there is room; *weight* is within the caps by itself.
         """
@@ -496,12 +436,12 @@ class Store(Container):
             return
         # Only bytes may need many victims. Who is still above an allowance that was
         # lowered lets some of them go with each put.
-        enough = len(gone) + _SLICE
+        enough = len(gone) + SLICE
         while not self._has_room(weight) and (self._weighs or len(gone) < enough):
             if not self._take_victim("size", gone):
                 break
 
-    def _take_victim(self, cause: str, gone: _Departures) -> bool:
+    def _take_victim(self, cause: str, gone: Departures) -> bool:
         """
         Take out who goes next; False when nobody is left. Lock held.
         """
@@ -565,12 +505,12 @@ class Store(Container):
             self._depart([(key, held, over or cause or "")])
         return GONE if over is not None else held
 
-    def _let_die(self, gone: _Departures) -> None:
+    def _let_die(self, gone: Departures) -> None:
         """
         Drop what was held by who left; huge values in slices, so that other threads
         run in between. Destructors run: no lock held.
         """
-        values = [held.value if type(held) is Cell else held for _, held, _ in gone]
+        values = [value_of(held) for _, held, _ in gone]
         gone.clear()
         self._drop_values(values)
 
@@ -593,22 +533,22 @@ class Store(Container):
             return self._engine.clear()
 
         table, queues = self._locked(step)
-        parts = [table] if type(table) is dict else table.parts()
+        parts = parts_of(table)
         for inner, held in chain.from_iterable(one.items() for one in parts):
-            key = inner.key if type(inner) is StandIn else inner
+            key = key_of(inner)
             self._depart([(key, held, "explicit")])
         # Freed in slices: a million entries at once would stop all threads.
         for part in parts:
             while part:
-                some = [part.popitem()[1] for _ in range(min(_SLICE, len(part)))]
-                values = [one.value if type(one) is Cell else one for one in some]
+                some = [part.popitem()[1] for _ in range(min(SLICE, len(part)))]
+                values = [value_of(one) for one in some]
                 some.clear()
                 self._drop_values(values)
                 if part:
                     give_way()
         for queue in queues:
-            while len(queue) > _SLICE:
-                for _ in range(_SLICE):
+            while len(queue) > SLICE:
+                for _ in range(SLICE):
                     queue.pop()
 
     def _let_go(self, inner: Any, held: Any, cause: str) -> None:
@@ -621,7 +561,7 @@ class Store(Container):
         def step() -> tuple[Any, bool]:
             if self._engine.table.get(inner, GONE) is not held:
                 return None, False
-            key = inner.key if type(inner) is StandIn else inner
+            key = key_of(inner)
             self._drop(inner)
             return key, True
 
@@ -646,19 +586,19 @@ class Store(Container):
                 return
             give_way()
 
-    def _sweep(self, now: float) -> tuple[_Departures, bool]:
+    def _sweep(self, now: float) -> tuple[Departures, bool]:
         """
         One slice of what is over, and whether there may be more. Lock held.
         """
-        gone = self._take_due(now, _SLICE)
+        gone = self._take_due(now, SLICE)
         return gone, self._deadlines.has_due(now)
 
-    def _take_due(self, now: float, most: int) -> _Departures:
+    def _take_due(self, now: float, most: int) -> Departures:
         """
         Take out up to *most* entries whose time is over. Lock held.
         """
         engine, deadlines = self._engine, self._deadlines
-        gone: _Departures = []
+        gone: Departures = []
         for inner in deadlines.take_due(now, most):
             held = engine.table.get(inner, GONE)
             if type(held) is not Cell:
@@ -677,7 +617,7 @@ class Store(Container):
             gone.append((self._outer(inner), held, cause))
         return gone
 
-    def _depart(self, gone: _Departures) -> None:
+    def _depart(self, gone: Departures) -> None:
         """
         Count and tell who left. Their values are destroyed when *gone* is: not here,
         but in any case with no lock held.
@@ -686,140 +626,11 @@ class Store(Container):
         for key, held, cause in gone:
             self._causes[cause].add()
             if listener is not None:
-                value = held.value if type(held) is Cell else held
+                value = value_of(held)
                 try:
                     listener(key, value, cause)
                 except Exception as error:
                     self._failed("on_evict", error)
-
-    # -- caps --------------------------------------------------------------------------
-
-    def resize(
-        self, *, max_entries: int | None = KEEP, max_bytes: Size | None = KEEP
-    ) -> None:
-        """
-        Change one cap or both, now; None lifts one of them. The least used leave, in
-        slices: other threads run in between.
-        """
-        entries = (
-            self._max_entries
-            if max_entries is KEEP
-            else count_cap(max_entries, "max_entries")
-        )
-        limit = (
-            self._max_bytes if max_bytes is KEEP else byte_cap(max_bytes, "max_bytes")
-        )
-        if entries is None and limit is None:
-            msg = (
-                f"cache {self.label!r} would have no cap left; keep max_entries or"
-                " max_bytes"
-            )
-            raise ValueError(msg)
-        if self._is_inside():
-            self._put_off(lambda: self.resize(max_entries=entries, max_bytes=limit))
-            return
-        self._refuse_if_closed()
-        if limit is not None and not isinstance(self._engine, ByWeight):
-            self._weigh_all()
-
-        def step() -> None:
-            self._max_entries = entries
-            self._max_bytes = limit
-            self._share_out()
-            self._engine.credit = 0
-            self._plain = self._is_plain()
-            if limit is not None and not isinstance(self._engine, ByWeight):
-                weighed = ByWeight(self._missing)
-                weighed.take_over(self._engine)
-                self._engine = weighed
-
-        self._locked(step)
-        self._evict("size", lambda: not self._is_over(), self._most)
-
-    def _weigh_all(self) -> None:
-        """
-        From now on each entry is weighed; those that are in here are now.
-        """
-
-        def begin() -> list[Any]:
-            self._weighs = True
-            self._plain = False
-            self._engine.credit = 0
-            return list(self._engine.table.items())
-
-        def step() -> None:
-            # Others may be at it as well, or have taken it out.
-            if self._engine.table.get(inner, GONE) is not held:
-                return
-            if type(held) is not Cell:
-                self._engine.table[inner] = Cell(held, weight, NEVER, NEVER)
-            elif held.weight:
-                return
-            else:
-                held.weight = weight
-            self._weight += weight
-
-        for inner, held in self._locked(begin):
-            key = inner.key if type(inner) is StandIn else inner
-            if key is None and type(inner) is StandIn:
-                continue  # it has left meanwhile
-            value = held.value if type(held) is Cell else held
-            if value is held or not held.weight:
-                weight = self._weights.of(key, value, self._failed)
-                self._locked(step)
-
-    def _evict(
-        self,
-        cause: str,
-        is_enough: Callable[[], bool],
-        most_left: int | None = None,
-    ) -> int:
-        """
-        Let victims go until it *is_enough*, in slices; their weight. Where the number
-        alone decides, *most_left* may stay.
-        """
-
-        def step() -> tuple[_Departures, list[Any]]:
-            engine = self._engine
-            victims: _Departures = []
-            entries = len(engine.table)
-            values: list[Any] = []
-            if not is_enough():
-                if not engine.is_settled():
-                    engine.settle()
-                if most_left is not None and self._is_simple():
-                    some = min(_BULK, entries - most_left, entries // 8 + 1)
-                    values = engine.evict_some(some)
-                    engine.credit = 0
-                else:
-                    most = min(_SLICE, entries // 8 + 1)
-                    while len(victims) < most and not is_enough():
-                        if not self._take_victim(cause, victims):
-                            break
-            engine.shrunk(entries)
-            return victims, values
-
-        freed = 0
-        while True:
-            gone, values = self._locked(step)
-            if not gone and not values:
-                return freed
-            if self._weighs:
-                freed += sum(held.weight for _, held, _ in gone)
-            many = len(gone) + len(values) >= _SLICE
-            self._depart(gone)
-            self._let_die(gone)
-            for _ in values:
-                self._causes[cause].add()
-            self._drop_values(values)
-            if many:
-                give_way()
-
-    def _is_simple(self) -> bool:
-        """
-        True where it is enough to know the values of who left. Lock held.
-        """
-        return self._on_evict is None and self._is_bare()
 
     # -- life --------------------------------------------------------------------------
 
@@ -874,9 +685,7 @@ class Store(Container):
 
     def _after_fork(self, registry: Registry) -> None:
         # First of all the turn: what comes after may look into the tables.
-        torn = is_taken(self._turn)
-        self._turn = new_turn()
-        self._holder = 0
+        torn = self._renew_turn()
         self._now = registry.now
         if torn:
             self._forget()

@@ -16,11 +16,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from memguard._kinds.cache.cells import GONE, Cell, Front
+from memguard._kinds.cache.cells import GONE, Cell, Front, value_of
 from memguard._kinds.cache.shadow import Shadow
 from memguard._kinds.cache.wide import MOST, Wide
 
-__all__ = ("Tables",)
+__all__ = ("Tables", "parts_of")
 
 
 class Tables:
@@ -156,7 +156,7 @@ class Tables:
             table.mend()
         for key, value in list(self.front.items()):
             held = table.get(key, GONE)
-            if (held.value if type(held) is Cell else held) is not value:
+            if (value_of(held)) is not value:
                 del self.front[key]
         self.seen.difference_update([key for key in self.seen if key not in table])
         self.credit = 0
@@ -231,9 +231,9 @@ class Tables:
         if type(self.table) is dict and len(self.table) > MOST:
             self.table = Wide(self.table)
 
-    def parts(self) -> list[dict[Any, Any]]:
-        """
-        The dicts that the table consists of.
-        """
-        table = self.table
-        return [table] if type(table) is dict else table.parts()
+
+def parts_of(table: Any) -> list[dict[Any, Any]]:
+    """
+    The dicts that a table consists of.
+    """
+    return [table] if type(table) is dict else table.parts()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from memguard._kinds.cache.cells import GONE
 
-__all__ = ("FLAT", "StandIn", "equal_in", "is_trusted")
+__all__ = ("FLAT", "StandIn", "equal_in", "is_trusted", "key_of")
 
 #: Exact types that are trusted as they are, and hold no other keys.
 FLAT: Final = frozenset({str, int, bytes, float, bool, complex, type(None)})
@@ -82,6 +82,13 @@ def equal_in(table: Any, key: Any, hashed: int) -> Any:
     """
     probe = _Probe(key, hashed)
     return probe.found if probe in table else GONE
+
+
+def key_of(inner: Any) -> Any:
+    """
+    The user's key of what stands for it in the tables.
+    """
+    return inner.key if type(inner) is StandIn else inner
 
 
 def trust(kind: type) -> type:

@@ -20,13 +20,11 @@ class Weights:
     A weigher that fails is told, and then it is estimated as if there were none.
     """
 
-    __slots__ = ("_weigh", "_weigher", "capped")
+    __slots__ = ("_weigh", "_weigher")
 
-    def __init__(self, weigher: Weigher, *, capped: bool) -> None:
+    def __init__(self, weigher: Weigher) -> None:
         self._weigher = weigher
         self._weigh = Estimator().weigh
-        #: True where there is a byte cap.
-        self.capped = capped
 
     def of(
         self, key: Any, value: Any, failed: Callable[[str, BaseException], None]
