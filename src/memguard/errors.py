@@ -20,11 +20,15 @@ __all__ = (
     "OrderError",
     "PoolExhausted",
     "ScopeClosed",
+    "SessionElsewhere",
+    "SessionLost",
+    "SessionUnreadable",
     "SessionsFull",
     "SettingsConflict",
     "SettingsError",
     "SinkFull",
     "SpecConflict",
+    "StoreFailed",
     "UseAfterRelease",
     "WouldBlockLoop",
 )
@@ -127,6 +131,33 @@ class UseAfterRelease(MemguardError, RuntimeError):
 class SessionsFull(MemguardError, RuntimeError):
     """
     Raised when every place is taken by a session that is in use.
+    """
+
+
+class SessionElsewhere(MemguardError, TimeoutError):
+    """
+    Raised when another process has a session and did not give it back in time.
+    """
+
+
+class SessionLost(ScopeClosed):
+    """
+    Raised when a session is to be saved that another process has taken over.
+
+    That happens to one that was silent for longer than its lease. What it changed
+    since its last save is in memory only, and the successor knows nothing of it.
+    """
+
+
+class SessionUnreadable(MemguardError, ValueError):
+    """
+    Raised when the record of a session is of a schema that nothing upgrades.
+    """
+
+
+class StoreFailed(MemguardError, OSError):
+    """
+    Raised when a store of sessions is full, broken, closed to us or out of reach.
     """
 
 
