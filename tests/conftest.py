@@ -18,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tests._redis import RedisServer
+
 SOURCE = Path(__file__).parents[1] / "src"
 
 # What memguard or a host may hook. SIGALRM is left out: the test timeout uses it.
@@ -155,6 +157,21 @@ def run_python() -> RunPython:
         return subprocess.CompletedProcess(command, child.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """
+    A Redis server of this test's own; it fails in CI where there is no binary.
+    """
+    # Not above: this file is also used on its own, by the tests of itself.
+    from tests._redis import RedisServer
+
+    server = RedisServer(tmp_path)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
 
 
 def handlers() -> list[object]:
