@@ -18,6 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tests._http import HttpServer
     from tests._redis import RedisServer
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -172,6 +173,17 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server.start()
     finally:
         server.kill()
+
+
+@pytest.fixture
+def http_server() -> Iterator[HttpServer]:
+    """
+    An HTTP server of this test's own, which keeps connections and counts them.
+    """
+    from tests._http import HttpServer
+
+    with HttpServer() as server:
+        yield server
 
 
 def handlers() -> list[object]:
