@@ -27,6 +27,19 @@ find_python = $(firstword $(foreach candidate,$(shell type -P python$(1)) \
 	$(candidate) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)),\
 	$(candidate))))
 
+# Tests of what lives in Redis need a real server. Without one they are skipped, and in
+# CI, where the variable CI is set, they fail.
+define have_redis
+	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends \
+				redis-server >/dev/null; }; } || { \
+		echo "redis-server is missing, and the tests that need it do not run." \
+			"Install it (Debian: apt install redis-server)." >&2; \
+		[ -z "$${CI:-}" ]; }
+endef
+
 # Makes the environment $(1) with the interpreter $(2) and installs the locked set.
 define install
 	@echo "installing into $(1) (once, until the lock or pyproject.toml changes)"
@@ -74,25 +87,29 @@ lock-bench: venv  ## new versions of what the benchmarks compare with
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.10 \
 		--group pyproject.toml:bench -c $(LOCK) --no-header -o $(BENCH_LOCK)
 
+.PHONY: redis
+redis:  ## redis-server, which some tests start, where it can be installed
+	$(have_redis)
+
 .PHONY: test
-test: venv  ## every test, system tests in their bounded form
+test: venv redis  ## every test, system tests in their bounded form
 	$(BIN)/python -m pytest -m "not bench" $(PYTEST_ARGS)
 
 .PHONY: test-fast
-test-fast: venv  ## no real processes, no stress
+test-fast: venv redis  ## no real processes, no stress
 	$(BIN)/python -m pytest $(UNIT_ONLY) $(PYTEST_ARGS)
 
 .PHONY: matrix
-matrix: venv  ## the long form of the system tests
+matrix: venv redis  ## the long form of the system tests
 	$(BIN)/python -m pytest -m system --long $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: venv  ## the long form of the stress tests
+soak: venv redis  ## the long form of the stress tests
 	$(BIN)/python -m pytest -m stress --long $(PYTEST_ARGS)
 
 # The default environment's own version is tested by `make test` and is left out here.
 .PHONY: test-all-pythons
-test-all-pythons: venv  ## the fast tests on every other Python from 3.10 to 3.13
+test-all-pythons: venv redis  ## the fast tests on every other Python from 3.10 to 3.13
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for version in $(PYTHONS); do \
 		[ "$$version" = "$$own" ] || $(MAKE) --no-print-directory "test-python-$$version"; \
@@ -141,7 +158,7 @@ $(VENV)/.bench-installed: $(BENCH_LOCK) $(STAMP)
 	@touch $@
 
 .PHONY: docs
-docs: venv  ## writes the made parts of the reference, and runs every example
+docs: venv redis  ## writes the made parts of the reference, and runs every example
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python -m memguard._telemetry.reference docs/reference/metrics.md
 	$(BIN)/python -m pytest tests/test_docs.py tests/requirements $(PYTEST_ARGS)

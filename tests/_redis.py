@@ -1,5 +1,7 @@
 """
-A real Redis server for a test: memory only, on a Unix socket and a port of its own.
+A real Redis server for a test: on a Unix socket and a port of its own.
+
+It keeps everything in memory, unless it is started with DURABLE.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ START_WITHIN = 10.0
 END_WITHIN = 5.0
 PORTS_TO_TRY = 5
 
+#: Every change is on the disk before its answer is sent: nothing is lost by a kill.
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
 
 def binary() -> str:
     """
@@ -34,7 +39,8 @@ def binary() -> str:
         if found is not None:
             return found
     missing = (
-        f"none of {', '.join(BINARIES)} is installed; these tests need a real server"
+        f"none of {', '.join(BINARIES)} is installed; these tests need a real server:"
+        " `make redis` as root, or Debian: apt install redis-server"
     )
     if os.environ.get("CI"):
         pytest.fail(missing, pytrace=False)
@@ -55,7 +61,8 @@ class RedisServer:
     """
     One server process; `path` is its socket, `port` where it listens on 127.0.0.1.
 
-    It can be stopped, killed, paused and started again; the port stays the same.
+    It can be stopped, killed, paused and started again; the port stays the same, and
+    so does what it had written. It does not outlive the process of the tests.
     """
 
     def __init__(self, directory: Path, *options: str) -> None:
@@ -81,8 +88,10 @@ class RedisServer:
         pytest.fail(f"{server} did not start:\n{told}", pytrace=False)
 
     def _try(self, server: str, port: int) -> str:
+        keeper = shutil.which("setpriv")
         process = subprocess.Popen(
             [
+                *((keeper, "--pdeathsig", "KILL") if keeper else ()),
                 server,
                 *("--bind", "127.0.0.1", "--port", str(port)),
                 *("--unixsocket", self.path, "--dir", str(self.directory)),

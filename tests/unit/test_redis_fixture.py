@@ -11,6 +11,8 @@ import redis
 from tests import _redis
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests._redis import RedisServer
 
 
@@ -28,6 +30,21 @@ def test_it_answers_on_both_doors_and_after_a_restart(
     assert port == redis_server.port
     with redis.Redis(port=port) as by_port:
         assert by_port.get("key") is None
+
+
+def test_what_a_durable_one_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    """
+    As the tests of leases need it.
+    """
+    server = _redis.RedisServer(tmp_path, *_redis.DURABLE).start()
+    try:
+        with redis.Redis(port=server.port) as client:
+            assert client.set("key", "value")
+            server.kill()
+            server.start()
+            assert b"value" == client.get("key")
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize(
