@@ -28,7 +28,7 @@ CLASSES: dict[str, tuple[str, str]] = {
     "Guard": (
         "memguard:Guard",
         """start shutdown ashutdown stopped uninstall is_running sessions pool
-        limiter sink log_handler on_shutdown subscribe
+        limiter sink log_handler adopt on_shutdown subscribe
         memory level health snapshot audit""",
     ),
     "Scope": (
@@ -76,6 +76,12 @@ CLASSES: dict[str, tuple[str, str]] = {
     ),
     "Sink": ("memguard:Sink", "write awrite flush aflush info"),
     "Limiter": ("memguard:Limiter", "map resize tighten restore info"),
+    "Adopted": ("memguard:Adopted", "info resize close aclose memory_bytes"),
+    "Adapter": (
+        "memguard.typing:Adapter",
+        """types accepts label measure weigh cannot_of check apply trim close force
+        is_open risk""",
+    ),
     "Settings": ("memguard:Settings", "load replace describe origins warnings same_as"),
     "ManagedResource": (
         "memguard:ManagedResource",
@@ -85,6 +91,8 @@ CLASSES: dict[str, tuple[str, str]] = {
 FUNCTIONS = "install current current_scope sizeof"
 RECORDS: dict[str, str] = {
     "memguard": "ShutdownReport",
+    "memguard._adopt": "AdoptedInfo",
+    "memguard.typing": "Measured Risk",
     "memguard._lifecycle.report": "ResourceReport AuditReport Finding",
     "memguard._snapshot": "GuardSnapshot KindSnapshot NodeSnapshot",
     "memguard._health": "Health MemorySample",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from memguard import errors as errors, testing as testing, typing as typing
+    from memguard._adopt import Adopted, AdoptedInfo
     from memguard._default import current, current_scope, install
     from memguard._guard import Guard
     from memguard._health import Level
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     # What `__getattr__` returns below: methods of the default guard, with its types.
     _typed = Guard()
+    adopt = _typed.adopt
     aenter = _typed.aenter
     ashutdown = _typed.ashutdown
     audit = _typed.audit
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = (
+    "Adopted",
+    "AdoptedInfo",
     "BoundedLogHandler",
     "Cache",
     "Connection",
@@ -87,6 +91,7 @@ __all__ = (
     "Sink",
     "Task",
     "Timer",
+    "adopt",
     "aenter",
     "ashutdown",
     "audit",
@@ -121,6 +126,8 @@ __all__ = (
 
 #: Where each name that is loaded on first use is found.
 _PLACES: Final = {
+    "Adopted": "_adopt",
+    "AdoptedInfo": "_adopt",
     "BoundedLogHandler": "_kinds.loghandler",
     "Cache": "_kinds.cache",
     "Connection": "_sessions",

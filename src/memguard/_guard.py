@@ -121,6 +121,7 @@ class Guard(Root):
         registry.drain_s = settings.shutdown_timeout
         registry.failures.strict = settings.strict
         registry.series_names = settings.series_names
+        registry.tick = settings.tick
 
     def _managed_limit(self) -> int | None:
         """

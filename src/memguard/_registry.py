@@ -76,12 +76,14 @@ class Registry:
         "now",
         "objects",
         "pid",
+        "rounds",
         "running",
         "scheduler",
         "series_names",
         "sites",
         "tallies",
         "tasks",
+        "tick",
         "unnamed",
         "work",
     )
@@ -119,6 +121,10 @@ class Registry:
         self.running = False
         # What all caches and shrinkable rings share; the guard makes it.
         self.budget: Any = None
+        # What is looked at once a tick among adopted things; made with the first.
+        self.rounds: Any = None
+        # Seconds from one of these looks to the next.
+        self.tick = 1.0
         # The series that one owner may have.
         self.series_names = 1000
         # The longest wait for work in hand, seconds.

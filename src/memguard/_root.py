@@ -15,6 +15,7 @@ from memguard._scope import Scope
 from memguard._snapshot import GuardSnapshot, snapshot_of
 
 if TYPE_CHECKING:
+    from memguard._adopt import Adopted
     from memguard._events import Hook
     from memguard._kinds.limiter import Limiter
     from memguard._kinds.loghandler import BoundedLogHandler
@@ -199,6 +200,26 @@ class Root(Scope):
             directory=directory,
         )
         return self._get_or_create(keeper).handler
+
+    def adopt(
+        self, obj: Any, name: str | None = None, *, keep: bool = False, **caps: Any
+    ) -> Adopted:
+        """
+        Own *obj*, which another library made: measured, ended, capped where it is safe.
+
+        What is known of its type decides (`memguard.typing.Adapter`); TypeError for
+        types that nobody knows, and for caps that cannot be kept, with the reason. It
+        is referenced weakly unless *keep*. Adopting it again gives the same handle;
+        with other caps that is a SpecConflict: use `resize` of the handle.
+
+        Built-in containers are adopted by place: *obj* is then a module, a class or an
+        object, and *name* the attribute. The place is read each time anew.
+        `max_entries` and `max_bytes` are kept by taking out the oldest, once a tick
+        while the guard runs; nothing is in the way of who uses the container.
+        """
+        from memguard._adopt import adopt
+
+        return adopt(self, obj, name, caps, keep=keep)
 
     def on_shutdown(
         self, *, phase: Phase | str = Phase.WORK, timeout: Duration | None = None

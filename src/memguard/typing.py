@@ -4,17 +4,22 @@ Protocols and aliases of memguard's public interface.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+from memguard._records import field, record
 
 __all__ = (
     "JSON",
+    "Adapter",
     "Affinity",
     "Clock",
     "Duration",
     "Handle",
     "ManagedResource",
+    "Measured",
     "OnLimit",
+    "Risk",
     "Scheduler",
     "SiteLevel",
     "Size",
@@ -109,3 +114,142 @@ class ManagedResource(Protocol):
         """
         Release at once, whatever state things are in. Must not wait.
         """
+
+
+@record
+class Measured:
+    """
+    What an adapter reads off a foreign object; None for what nobody can tell.
+
+    `limit` and `byte_limit` are the bounds that the object has of its own, or keeps
+    now. `details` are further figures and words by name, never values of users.
+    """
+
+    entries: int | None = None
+    bytes: int | None = None
+    limit: int | None = None
+    byte_limit: int | None = None
+    hits: int | None = None
+    misses: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@record
+class Risk:
+    """
+    What may grow without bound in a foreign object, for `guard.risks()`.
+
+    `what` names what grows ("entries", "waiting work items"), `reason` says why nothing
+    bounds it, `fix` what to do, both in a sentence.
+    """
+
+    what: str
+    reason: str
+    fix: str
+
+
+class Adapter:
+    """
+    How `adopt` treats the objects of some foreign types. Derive one class a type.
+
+    memguard makes one instance, keeps it, and calls it from any thread, with no lock
+    held; it must keep nothing of the objects it is given. Everything but `types` and
+    `measure` may be left as it is. For a package of its own: name an instance, or a
+    list of them, in the entry point group `memguard.adapters`.
+    """
+
+    #: What the object is counted as: "cache", "client", "executor", ...
+    kind: ClassVar[str] = "resource"
+    #: The phase of the shutdown in which it is closed.
+    phase: ClassVar[str] = "clients"
+    #: Where `close` may run.
+    affinity: ClassVar[Affinity] = "any"
+    #: The package whose types these are. It is never imported: as long as it is not
+    #: loaded, there are no objects of its types.
+    module: ClassVar[str] = ""
+    #: The names of the caps that `apply` takes.
+    caps: ClassVar[tuple[str, ...]] = ()
+    #: What cannot be capped safely, and why, as a sentence.
+    cannot: ClassVar[str] = ""
+    #: True where an object that is collected before its close is a fault.
+    must_close: ClassVar[bool] = True
+    #: True where a forked child may go on with the object as its own.
+    inherited: ClassVar[bool] = False
+    #: True where `apply` is no matter of a moment: `trim` keeps the caps, once a tick.
+    trims: ClassVar[bool] = False
+    #: True where `force` ends the object without waiting.
+    forces: ClassVar[bool] = False
+
+    def types(self) -> Iterable[type]:
+        """
+        The types it knows, out of modules that are loaded: never import one here.
+        """
+        raise NotImplementedError
+
+    def accepts(self, obj: Any) -> bool:
+        """
+        False for objects of these types that are none of its own.
+        """
+        return True
+
+    def label(self, obj: Any) -> str:
+        """
+        What people call it who gave it no name.
+        """
+        return type(obj).__qualname__
+
+    def measure(self, obj: Any) -> Measured:
+        """
+        What it holds now. Cheap (some microseconds): it is read once a tick.
+        """
+        raise NotImplementedError
+
+    def weigh(self, obj: Any) -> int | None:
+        """
+        Its bytes, estimated within a millisecond; None where that cannot be told.
+        """
+        return None
+
+    def cannot_of(self, obj: Any) -> str:
+        """
+        The sentence about what cannot be capped of this very object; "" for nothing.
+        """
+        return self.cannot
+
+    def check(self, obj: Any, caps: Mapping[str, Any]) -> None:
+        """
+        Raise TypeError or ValueError for caps that this very object cannot have.
+        """
+
+    def apply(self, obj: Any, caps: Mapping[str, Any]) -> None:
+        """
+        Give it these caps; one that is None is lifted. All are of `caps`, and checked.
+        """
+
+    def trim(self, obj: Any, caps: Mapping[str, Any], most: int) -> list[Any]:
+        """
+        Take out at most *most* of what is over the caps, and return it; [] when done.
+        """
+        return []
+
+    def close(self, obj: Any) -> Any:
+        """
+        End it in its own way; may return an awaitable.
+        """
+
+    def force(self, obj: Any) -> None:
+        """
+        End it at once, whatever state it is in. Must not wait.
+        """
+
+    def is_open(self, obj: Any) -> bool:
+        """
+        False where it was closed by somebody else.
+        """
+        return True
+
+    def risk(self, obj: Any) -> Risk | None:
+        """
+        What may grow without bound, or None where everything has one.
+        """
+        return None

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from contextvars import Context
 from typing import Any, Final
 
-from memguard._kinds.resource import Resource
 from memguard._lifecycle.attribution import loaded, origin_of_type
 from memguard._lifecycle.holders import Reader, reach
 from memguard._lifecycle.origins import origins
@@ -79,11 +78,12 @@ class Owned:
 
     def _roots(self, guard: Branch) -> Iterator[Any]:
         for node in guard.walk():
-            if not isinstance(node, Resource):
+            target = getattr(node, "target", None)
+            if target is None:
                 if not isinstance(node, Branch):
                     yield from gc.get_referents(node)
                 continue
-            obj = node.target()
+            obj = target()
             if type(obj) is int:
                 # A number that somebody registered is a descriptor or a process.
                 self.fds.add(obj)

@@ -1,0 +1,328 @@
+"""
+The handle of something adopted: made by another library, owned by a guard.
+
+It refers to its object weakly, or to the place it lies at, unless it was told to keep
+it. What the object is, what it holds and how it ends is its adapter's business. Longer
+than 300 lines because the life of a handle, from its start to its end, is one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
+
+from memguard._adopt.at_home import close_at_home
+from memguard._adopt.caps import checked_caps
+from memguard._adopt.info import AdoptedInfo, info_of
+from memguard._adopt.place import Place
+from memguard._adopt.rounds import rounds_of
+from memguard._kinds.closers import is_coroutine, running_loop
+from memguard._kinds.references import NOTHING, Kept, Ref, on_collect
+from memguard._phases import CLOSING, PLAIN, Ending, Outcome, Phase
+from memguard._sites import call_site
+from memguard._tree import COLLECTED, Branch, Gone, Node
+from memguard.errors import ScopeClosed
+from memguard.typing import Adapter, Measured, Risk
+
+if TYPE_CHECKING:
+    from memguard._registry import Registry
+
+__all__ = ("Adopted", "AdoptedInfo")
+
+_UNKNOWN: Final = Measured()
+# What a round measures: metrics tell of it.
+_MEASURED: Final = frozenset({"cache", "container"})
+_PHASES: Final[Mapping[str, Phase]] = {str(phase): phase for phase in Phase}
+
+
+class Adopted(Node):
+    """
+    One adopted object: `info`, `resize` and `close`.
+
+    No lock is held while the adapter or the object is called. `info`, `resize` and
+    `close` may be called from any thread, as far as the object's library allows that.
+    """
+
+    __slots__ = (
+        "_target",
+        "adapter",
+        "affinity",
+        "asked",
+        "caps",
+        "kind",
+        "loop",
+        "measured",
+        "phase",
+        "spec",
+        "weighed_at",
+        "weight",
+    )
+
+    if TYPE_CHECKING:
+        kind: str  # type: ignore[misc]
+        phase: Phase
+        affinity: str
+
+    def __init__(
+        self,
+        owner: Branch,
+        obj: Any,
+        name: str | None,
+        adapter: Adapter,
+        caps: Mapping[str, Any],
+        *,
+        keep: bool = False,
+    ) -> None:
+        super().__init__(owner, name)
+        self.adapter = adapter
+        self.kind = adapter.kind
+        self.phase = _PHASES.get(adapter.phase) or Phase(adapter.phase)
+        self.affinity = adapter.affinity
+        self.caps = caps
+        self.spec = {"adopted": adapter.kind, **caps}
+        self.asked: Any = None
+        #: What the last round saw; metrics are made of it.
+        self.measured = _UNKNOWN
+        self.weight: int | None = None
+        self.weighed_at = float("-inf")
+        self.loop: ref[Any] | None = None
+        if adapter.affinity == "loop" or is_coroutine(type(adapter).close):
+            loop = running_loop()
+            self.loop = None if loop is None else ref(loop)
+        self._target: Callable[[], Any]
+        if type(obj) is Place:
+            self._target = obj
+            obj.belong_to(self)
+        elif keep:
+            self._target = Kept(obj)
+        else:
+            self._target = reference = Ref(obj, on_collect)
+            reference.resource = self  # type: ignore[assignment]
+
+    # -- life ------------------------------------------------------------------------
+
+    def target(self) -> Any:
+        """
+        The object, or None when it is gone. Do not keep what this returns.
+        """
+        return self._target()
+
+    @property
+    def place(self) -> Place | None:
+        """
+        Where it lies, for what was adopted by place.
+        """
+        target = self._target
+        return target if type(target) is Place else None
+
+    def _join(self) -> None:
+        super()._join()
+        target = self._target
+        if type(target) is Kept:
+            self.registry.objects[id(target())] = self
+
+    def _arm(self) -> None:
+        if self.adapter.kind in _MEASURED or self.is_trimmed:
+            rounds_of(self.registry).join(self)
+
+    @property
+    def is_trimmed(self) -> bool:
+        """
+        True where its caps are kept by rounds.
+        """
+        return self.adapter.trims and any(
+            value is not None for value in self.caps.values()
+        )
+
+    def _disarm(self) -> Any:
+        self._rest()
+        return self._end()
+
+    def _rest(self) -> None:
+        rounds = self.registry.rounds
+        if rounds is not None:
+            rounds.leave(self)
+
+    def _after_fork(self, registry: Registry) -> None:
+        super()._after_fork(registry)
+        target = self._target
+        if type(target) is Kept:
+            registry.objects[id(target())] = self
+
+    def settle(self, ending: Ending = PLAIN) -> None:
+        """
+        Leave the tree and let go of the object.
+        """
+        self._rest()
+        super().settle(ending)
+        target = self._target
+        if type(target) is Kept:
+            self.registry.forget(id(target()), self)
+        self._target = NOTHING
+
+    def collected_unclosed(self) -> bool:
+        """
+        Settle after the object's death; a fault where its adapter says so.
+        """
+        if not self.seq or self.state >= CLOSING or not self.claim():
+            return False
+        self.settle(COLLECTED if self.adapter.must_close else PLAIN)
+        return self.adapter.must_close
+
+    def is_open(self) -> bool:
+        """
+        For the audit: the object lives and does not say that it is closed.
+        """
+        obj = self._target()
+        if obj is None:
+            return False
+        try:
+            return self.adapter.is_open(obj)
+        except Exception as error:  # a half-built or half-closed object may raise
+            self.failed("closed-check", error)
+            return True
+
+    # -- the end -----------------------------------------------------------------------
+
+    def _release(self) -> Any:
+        self._rest()
+        return self._end()
+
+    def _end(self) -> Any:
+        obj = self._target()
+        if obj is None:
+            if self.adapter.must_close and self.place is None:
+                raise Gone
+            return None
+        return self.adapter.close(obj)
+
+    @property
+    def forces(self) -> bool:  # type: ignore[override]
+        """
+        True where there is a way out that does not wait.
+        """
+        return self.adapter.forces
+
+    def _force(self) -> None:
+        obj = self._target()
+        if obj is not None:
+            self.adapter.force(obj)
+
+    @property
+    def awaits(self) -> bool:  # type: ignore[override]
+        """
+        True where the close is a coroutine function.
+        """
+        return is_coroutine(type(self.adapter).close)
+
+    def close(self) -> None:
+        """
+        End the object in its own way, now, and leave the guard. Twice does nothing.
+
+        What belongs to a loop of another thread is closed there (30 s at most). Raises
+        what the object's close raises; WouldBlockLoop where it has to be awaited in
+        this thread's running loop: use `aclose` there.
+        """
+        if not close_at_home(self):
+            super().close()
+
+    async def aclose(self) -> None:
+        """
+        As `close`, and await what has to be awaited. In the object's own loop.
+        """
+        if self.registry.detached or not self.claim():
+            return
+        try:
+            result = self._release()
+            if result is not None and hasattr(result, "__await__"):
+                await result
+        except Gone:
+            self.registry.tell_collected(self)
+            self.settle(COLLECTED)
+            return
+        except BaseException as error:
+            self.settle(Ending(Outcome.UNCLOSABLE, type(error).__qualname__))
+            raise
+        self.settle()
+
+    # -- caps --------------------------------------------------------------------------
+
+    def resize(self, **caps: Any) -> None:
+        """
+        Other caps from now on; those that are not named stay as they are, None lifts.
+
+        Raises TypeError for a cap that this object cannot have, with the reason, and
+        ValueError for a bad figure.
+        """
+        obj = self._target()
+        if self.state >= CLOSING or obj is None:
+            raise ScopeClosed(self._ended_text())
+        checked = checked_caps(self.adapter, obj, caps)
+        self.adapter.apply(obj, checked)
+        self.caps = {**self.caps, **checked}
+        if self.registry.running:
+            self._arm()
+
+    # -- reading -----------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """
+        The name, else what the adapter calls it.
+        """
+        if self.name:
+            return self.name
+        place = self.place
+        if place is not None:
+            return place.label
+        obj = self._target()
+        return self.kind if obj is None else self.adapter.label(obj)
+
+    def measure(self) -> Measured:
+        """
+        What the adapter reads off the object now; nothing once that is gone.
+        """
+        obj = self._target()
+        self.measured = _UNKNOWN if obj is None else self.adapter.measure(obj)
+        return self.measured
+
+    def weigh(self) -> int | None:
+        """
+        The bytes of the object, measured now where the adapter can.
+        """
+        obj = self._target()
+        if obj is None:
+            return None
+        self.weighed_at = self.registry.now()
+        self.weight = self.adapter.weigh(obj)
+        return self.weight
+
+    def memory_bytes(self) -> int | None:
+        """
+        What the object holds, estimated; None where that cannot be told.
+        """
+        return self.weigh()
+
+    def info(self) -> AdoptedInfo:
+        """
+        What the object holds now. Costs some microseconds, for large ones up to 1 ms.
+        """
+        return info_of(self)
+
+    def risk(self) -> Risk | None:
+        """
+        What may grow without bound, or None.
+        """
+        obj = self._target()
+        if obj is None or self.is_trimmed:
+            return None
+        return self.adapter.risk(obj)
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """
+        Record what the adapter or the object raised.
+        """
+        self.registry.failures.record(
+            f"{where} of {self.kind} {self.label}", error, call_site(self.site)
+        )

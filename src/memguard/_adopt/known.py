@@ -1,0 +1,150 @@
+"""
+Which adapter knows a type: found along the type's MRO, once for each type.
+
+Adapters are in files that are named after the library they are for. A file is loaded
+when an object of that library is met, and it finds the library's types in
+`sys.modules`. Adapters of other packages are loaded once, when an object comes whose
+very type none of memguard's own adapters knows; the nearest base decides then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, Final
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
+
+from memguard.typing import Adapter
+
+__all__ = ("BY_PLACE", "GROUP", "forget_plugins", "known_adapter")
+
+#: The group of entry points in which other packages name their adapters.
+GROUP: Final = "memguard.adapters"
+
+#: The files under `_adopt` by the first part of the module that a type comes from.
+#: Each has a tuple `ADAPTERS`.
+FILES: Final[dict[str, tuple[str, ...]]] = {
+    "builtins": ("containers",),
+    "collections": ("containers",),
+    "functools": ("lru",),
+    "weakref": ("containers",),
+}
+#: What is adopted by the place it lies at.
+BY_PLACE: Final = frozenset(
+    {
+        *(dict, list, set),
+        *(Counter, OrderedDict, defaultdict, deque),
+        *(WeakKeyDictionary, WeakSet, WeakValueDictionary),
+    }
+)
+
+Failed = Callable[[str, BaseException], None]
+
+#: Types that were looked up, by identity as in `_kinds.closers`.
+_identity: Final = object.__hash__
+_known: Final[dict[int, tuple[Adapter, ...]]] = {}
+_forgetful: Final[dict[int, ref[type]]] = {}
+_loaded: Final[dict[str, tuple[Adapter, ...]]] = {}
+_plugins: list[tuple[Adapter, ...]] = []
+_lock: Final = threading.RLock()
+
+
+def known_adapter(obj: object, failed: Failed) -> Adapter | None:
+    """
+    The adapter for *obj*, or None. What goes wrong in a plug-in is told to *failed*.
+    """
+    kind = type(obj)
+    found = _known.get(_identity(kind))
+    if found is None:
+        found = _learn(kind, failed)
+    for adapter in found:
+        if adapter.accepts(obj):
+            return adapter
+    return None
+
+
+def forget_plugins() -> None:
+    """
+    Look for the adapters of other packages anew. For tests.
+    """
+    with _lock:
+        _plugins.clear()
+        _known.clear()
+        _forgetful.clear()
+
+
+def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
+    own = list(_of_base(kind, _own(kind)))
+    if not own:
+        plugins = _from_other_packages(failed)
+        for base in kind.__mro__:
+            own += _of_base(base, [*_own(base), *plugins])
+    found = tuple(own)
+    if not found:
+        return found  # asked again when its adapter may be there
+    key = _identity(kind)
+
+    def forget(_: ref[type], key: int = key) -> None:
+        _known.pop(key, None)
+        _forgetful.pop(key, None)
+
+    _forgetful[key] = ref(kind, forget)
+    _known[key] = found
+    return found
+
+
+def _of_base(base: type, adapters: list[Adapter]) -> Iterator[Adapter]:
+    for adapter in adapters:
+        if any(one is base for one in adapter.types()):
+            yield adapter
+
+
+def _own(kind: type) -> list[Adapter]:
+    """
+    Adapters of memguard for the library that *kind* comes from.
+    """
+    top = str(kind.__module__).partition(".")[0]
+    found: list[Adapter] = []
+    for name in FILES.get(top, ()):
+        adapters = _loaded.get(name)
+        if adapters is None:
+            module: Any = import_module(f"memguard._adopt.{name}")
+            adapters = _loaded.setdefault(name, module.ADAPTERS)
+        found += adapters
+    return found
+
+
+def _from_other_packages(failed: Failed) -> tuple[Adapter, ...]:
+    with _lock:
+        if _plugins:
+            return _plugins[0]
+    from importlib.metadata import entry_points
+
+    found: list[Adapter] = []
+    for point in entry_points(group=GROUP):
+        try:
+            found += _adapters_in(point.load())
+        except Exception as error:  # a foreign package may do anything
+            failed(f"loading the adapter {point.value}", error)
+    with _lock:
+        if not _plugins:
+            _plugins.append(tuple(found))
+        return _plugins[0]
+
+
+def _adapters_in(loaded: Any) -> list[Adapter]:
+    """
+    An adapter, its class, or several of them.
+    """
+    many = loaded if isinstance(loaded, (tuple, list)) else (loaded,)
+    found = [one() if isinstance(one, type) else one for one in many]
+    for one in found:
+        if not isinstance(one, Adapter):
+            msg = (
+                f"an entry point of {GROUP} must name an adapter (see"
+                f" memguard.typing.Adapter), not a {type(one).__qualname__}"
+            )
+            raise TypeError(msg)
+    return found

@@ -1,0 +1,97 @@
+"""
+Places: where a container lies that nobody can refer to weakly.
+
+A place is read each time anew, so that a container that was replaced is seen at once.
+A module is found by its name and any other holder weakly: nothing is kept alive.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from memguard._kinds.references import Kept, Ref, on_collect
+
+if TYPE_CHECKING:
+    from memguard._adopt.adopted import Adopted
+
+__all__ = ("Place",)
+
+
+class _HolderRef(Ref):
+    """
+    A weak reference to the holder of a place; what lies there is no part of it.
+    """
+
+    __slots__ = ()
+
+
+class Place:
+    """
+    An attribute of a module, a class or an object. Calling it reads it.
+    """
+
+    __slots__ = ("_holder", "attribute", "key", "label")
+
+    def __init__(self, holder: Any, attribute: str, *, keep: bool = False) -> None:
+        self.attribute = attribute
+        self._holder: Callable[[], Any]
+        if isinstance(holder, ModuleType):
+            name = holder.__name__
+        else:
+            owner = holder if isinstance(holder, type) else type(holder)
+            name = owner.__qualname__
+        #: What people call it.
+        self.label = f"{name}.{attribute}"
+        if isinstance(holder, ModuleType) and sys.modules.get(name) is holder:
+            self._holder = _ByName(name)
+            self.key: tuple[Any, str] = name, attribute
+            return
+        self.key = id(holder), attribute
+        if keep:
+            self._holder = Kept(holder)
+            return
+        try:
+            self._holder = _HolderRef(holder, on_collect)
+        except TypeError:
+            msg = (
+                f"a {name} cannot be referenced weakly, so what lies at its attribute"
+                f" {attribute!r} can only be adopted with keep=True (memguard then"
+                " holds it until the guard closes)"
+            )
+            raise TypeError(msg) from None
+
+    def belong_to(self, node: Adopted) -> None:
+        """
+        Tell *node* when the holder is gone.
+        """
+        if type(self._holder) is _HolderRef:
+            self._holder.resource = node  # type: ignore[assignment]
+
+    def __call__(self) -> Any:
+        """
+        What lies there now, or None.
+        """
+        return getattr(self._holder(), self.attribute, None)
+
+    def is_same(self, other: Place) -> bool:
+        """
+        True for the same attribute of the same holder.
+        """
+        return self.key == other.key and self._holder() is other._holder()
+
+
+class _ByName:
+    """
+    A module, found by its name.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self) -> Any:
+        return sys.modules.get(self._name)

@@ -1,0 +1,135 @@
+"""
+What is done for adopted things once a tick: measured for metrics, and trimmed.
+
+Runs on a worker of the guard, with no lock held, within a few milliseconds a tick:
+who has many adopted things has them measured in turn. Trimming goes on in slices until
+the caps hold; nothing of it is on the way of who uses the object.
+"""
+
+from __future__ import annotations
+
+from time import thread_time
+from typing import TYPE_CHECKING, Any, Final
+
+from memguard._clock import give_way
+from memguard._kinds.teardown import discard
+
+if TYPE_CHECKING:
+    from memguard._adopt.adopted import Adopted
+    from memguard._registry import Registry
+
+__all__ = ("Rounds", "rounds_of")
+
+# CPU seconds a tick for measuring, and from one weighing of a thing to the next.
+_BUDGET_S: Final = 0.002
+_WEIGH_EVERY_S: Final = 30.0
+# Entries that are taken out in one step, and the pause after it.
+_SLICE: Final = 1000
+_PAUSE_S: Final = 0.0005
+# A container that is filled as fast as it is trimmed holds a worker no longer.
+_SLICES: Final = 10_000
+
+
+class Rounds:
+    """
+    The adopted things of one guard that want to be looked at once a tick.
+    """
+
+    __slots__ = ("_at", "_going", "_members", "_registry", "places")
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._members: dict[Adopted, None] = {}
+        self._at = 0
+        self._going = False
+        #: What was adopted by place, by holder and attribute.
+        self.places: dict[tuple[Any, str], Adopted] = {}
+
+    def join(self, node: Adopted) -> None:
+        """
+        Look at *node* from now on; joining twice does nothing.
+        """
+        self._members[node] = None
+        if not self._going and self._registry.running:
+            self._going = True
+            self._next()
+
+    def leave(self, node: Adopted) -> None:
+        """
+        Look at *node* no more.
+        """
+        self._members.pop(node, None)
+        place = node.place
+        if place is not None and self.places.get(place.key) is node:
+            self.places.pop(place.key, None)
+
+    def _next(self) -> None:
+        scheduler = self._registry.scheduler
+        when = self._registry.now() + self._registry.tick
+        scheduler.call_at(when, lambda: scheduler.submit(self._go))
+
+    def _go(self) -> None:
+        registry = self._registry
+        if registry.detached or not registry.running or not self._members:
+            self._going = False
+            if self._members and registry.running and not registry.detached:
+                self.join(next(iter(self._members)))
+            return
+        try:
+            members = list(self._members)
+            for node in members:
+                if node.is_trimmed:
+                    self._trim(node)
+            self._measure(members)
+        finally:
+            self._next()
+
+    def _measure(self, members: list[Adopted]) -> None:
+        count = len(members)
+        began = thread_time()
+        now = self._registry.now()
+        for step in range(count):
+            node = members[(self._at + step) % count]
+            try:
+                node.measure()
+                if now - node.weighed_at >= _WEIGH_EVERY_S:
+                    node.weigh()
+            except Exception as error:  # a foreign object may do anything
+                node.failed("measuring", error)
+            if thread_time() - began > _BUDGET_S:
+                self._at = (self._at + step + 1) % count
+                return
+        self._at = 0
+
+    def _trim(self, node: Adopted) -> None:
+        registry = self._registry
+        for _ in range(_SLICES):
+            obj = node.target()
+            if obj is None or not registry.running:
+                return
+            try:
+                taken = node.adapter.trim(obj, node.caps, _SLICE)
+            except Exception as error:  # keys and containers are the application's
+                node.failed("trimming", error)
+                return
+            obj = None
+            if not taken:
+                return
+            more = len(taken) >= _SLICE
+            discard(taken, registry.scheduler.submit)
+            if not more:
+                return
+            give_way(_PAUSE_S)
+
+
+def rounds_of(registry: Registry) -> Rounds:
+    """
+    The rounds of one guard, made when they are first needed.
+    """
+    found: Rounds | None = registry.rounds
+    if found is None:
+        with registry.lock:
+            found = registry.rounds
+            if found is None:
+                found = registry.rounds = Rounds(registry)
+    return found
