@@ -64,6 +64,7 @@ CLASSES: dict[str, tuple[str, str]] = {
         """open connect disconnect adisconnect hibernate ahibernate end aend on_restore
         on_expire info stats ids live""",
     ),
+    "RedisStore": ("memguard:RedisStore", ""),
     "Session": ("memguard:Session", "ring series save asave dirty close aclose"),
     "Connection": ("memguard:Connection", ""),
     "Pool": (

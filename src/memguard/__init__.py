@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from memguard._phases import Phase
     from memguard._scope import Scope
     from memguard._sessions import Connection, Session, Sessions
+    from memguard._sessions.stores.redis import RedisStore
     from memguard._settings import Settings
     from memguard._sizing import sizeof
     from memguard.typing import ManagedResource
@@ -81,6 +82,7 @@ __all__ = (
     "ManagedResource",
     "Phase",
     "Pool",
+    "RedisStore",
     "Ring",
     "Scope",
     "Series",
@@ -139,6 +141,7 @@ _PLACES: Final = {
     "ManagedResource": "typing",
     "Phase": "_phases",
     "Pool": "_kinds.pool",
+    "RedisStore": "_sessions.stores.redis",
     "Ring": "_kinds.ring",
     "Scope": "_scope",
     "Series": "_kinds.series",
