@@ -67,6 +67,7 @@ CLASSES: dict[str, tuple[str, str]] = {
     "RedisStore": ("memguard:RedisStore", ""),
     "Session": ("memguard:Session", "ring series save asave dirty close aclose"),
     "Connection": ("memguard:Connection", ""),
+    "SqliteStore": ("memguard:SqliteStore", ""),
     "Pool": (
         "memguard:Pool",
         "acquire release arelease resize tighten restore stats",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from memguard._scope import Scope
     from memguard._sessions import Connection, Session, Sessions
     from memguard._sessions.stores.redis import RedisStore
+    from memguard._sessions.stores.sqlite import SqliteStore
     from memguard._settings import Settings
     from memguard._sizing import sizeof
     from memguard.typing import ManagedResource
@@ -91,6 +92,7 @@ __all__ = (
     "Settings",
     "ShutdownReport",
     "Sink",
+    "SqliteStore",
     "Task",
     "Timer",
     "adopt",
@@ -150,6 +152,7 @@ _PLACES: Final = {
     "Settings": "_settings",
     "ShutdownReport": "_lifecycle.report",
     "Sink": "_kinds.sink",
+    "SqliteStore": "_sessions.stores.sqlite",
     "Task": "_kinds.task",
     "Timer": "_kinds.timer",
     "current": "_default",

@@ -1,0 +1,85 @@
+"""
+What a failure of SQLite means for who runs the service: the file, its state, the cure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memguard._settings import format_size
+from memguard.errors import StoreFailed
+
+__all__ = ("BROKEN", "FULL", "LOCKED", "failure", "kind_of")
+
+LOCKED: Final = "locked"
+FULL: Final = "full"
+BROKEN: Final = "broken"
+_READ_ONLY: Final = "read-only"
+_CLOSED: Final = "closed to us"
+_DISK: Final = "disk"
+
+# Parts of SQLite's own texts; error codes come with exceptions only from 3.11 on.
+_KINDS: Final = (
+    ("locked", LOCKED),
+    ("locking protocol", LOCKED),
+    ("is full", FULL),
+    ("not a database", BROKEN),
+    ("malformed", BROKEN),
+    ("readonly", _READ_ONLY),
+    ("unable to open", _CLOSED),
+    ("disk I/O error", _DISK),
+)
+
+_CURES: Final = {
+    LOCKED: (
+        "is locked: something else has kept it from being written for {wait:g} s. Look"
+        " for a shell, a backup or a stopped process that has it open"
+    ),
+    BROKEN: (
+        "is damaged: SQLite finds no sense in a part of it. Stop the service and run"
+        " `sqlite3 FILE .recover` to save what can be read, or move the file away (with"
+        " those that end in -wal and -shm) and a new one is begun; look at the disk"
+    ),
+    _READ_ONLY: (
+        "cannot be written: the file or its directory is read-only. Mount it writable"
+        " or give this user the right to write, or set another state_dir"
+    ),
+    _CLOSED: (
+        "cannot be opened by this user. Let the directory belong to the user of the"
+        " service and be writable, or set another state_dir"
+    ),
+    _DISK: (
+        "could not be read or written: the operating system refused (no space, a"
+        " limit of file sizes, or a failing disk). Look at `df`, `ulimit -f` and the"
+        " kernel's log"
+    ),
+}
+
+
+def kind_of(error: BaseException) -> str | None:
+    """
+    Which of the known troubles an error of SQLite is.
+    """
+    text = str(error)
+    return next((kind for part, kind in _KINDS if part in text), None)
+
+
+def failure(
+    error: BaseException, path: str, *, wait_s: float, quota: int, at_quota: bool
+) -> StoreFailed:
+    """
+    The error to raise for what SQLite said. Contains nothing of any session.
+    """
+    kind = kind_of(error)
+    if kind == FULL and at_quota:
+        state = (
+            f"has reached its quota of {format_size(quota)}. Raise `quota`, or let"
+            " sessions end sooner (ttl)"
+        )
+    elif kind == FULL:
+        state = "is full: the disk has no space left. Make room; see `df`"
+    elif kind is None:
+        state = f"failed ({type(error).__qualname__}). Look at the file and its disk"
+    else:
+        state = _CURES[kind].format(wait=wait_s)
+    return StoreFailed(f"the store of sessions {path!r} {state}")
