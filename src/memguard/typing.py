@@ -248,6 +248,20 @@ class Adapter:
         """
         return True
 
+    def loop_of(self, obj: Any) -> Any:
+        """
+        The event loop that it belongs to, where it says so and its affinity is "loop".
+
+        None stands for the loop in which it was adopted.
+        """
+        return None
+
+    def threads_of(self, obj: Any) -> Iterable[int]:
+        """
+        Idents of its threads that still run, to say where a close hangs.
+        """
+        return ()
+
     def risk(self, obj: Any) -> Risk | None:
         """
         What may grow without bound, or None where everything has one.

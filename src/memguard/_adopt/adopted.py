@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
-from memguard._adopt.at_home import close_at_home
+from memguard._adopt.at_home import close_at_home, home_of, stack_of
 from memguard._adopt.caps import checked_caps
 from memguard._adopt.info import AdoptedInfo, info_of
 from memguard._adopt.place import Place
@@ -50,8 +50,8 @@ class Adopted(Node):
         "affinity",
         "asked",
         "caps",
+        "home",
         "kind",
-        "loop",
         "measured",
         "phase",
         "spec",
@@ -86,10 +86,10 @@ class Adopted(Node):
         self.measured = _UNKNOWN
         self.weight: int | None = None
         self.weighed_at = float("-inf")
-        self.loop: ref[Any] | None = None
+        self.home: ref[Any] | None = None
         if adapter.affinity == "loop" or is_coroutine(type(adapter).close):
             loop = running_loop()
-            self.loop = None if loop is None else ref(loop)
+            self.home = None if loop is None else ref(loop)
         self._target: Callable[[], Any]
         if type(obj) is Place:
             self._target = obj
@@ -169,6 +169,19 @@ class Adopted(Node):
             return False
         self.settle(COLLECTED if self.adapter.must_close else PLAIN)
         return self.adapter.must_close
+
+    @property
+    def loop(self) -> ref[Any] | None:
+        """
+        The loop it is bound to: the one it names itself, else that of its adoption.
+        """
+        return home_of(self)
+
+    def stack(self) -> str:
+        """
+        Where its own threads stand, for a close that hangs; "" without any.
+        """
+        return stack_of(self)
 
     def is_open(self) -> bool:
         """

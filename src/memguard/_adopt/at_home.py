@@ -1,18 +1,21 @@
 """
-Closing where an adopted object belongs: in its own event loop.
+Where an adopted object belongs: its event loop, its threads, and closing it there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from memguard._kinds.closers import running_loop
+from memguard._sites import frames_text
 from memguard.errors import WouldBlockLoop
 
 if TYPE_CHECKING:
     from memguard._adopt.adopted import Adopted
 
-__all__ = ("close_at_home",)
+__all__ = ("close_at_home", "home_of", "stack_of")
 
 # Waiting for a loop in another thread is bounded.
 _WAIT_S: Final = 30.0
@@ -42,3 +45,30 @@ def close_at_home(node: Adopted) -> bool:
     else:
         return False
     return True
+
+
+def home_of(node: Adopted) -> ref[Any] | None:
+    """
+    The loop *node* is bound to: the one its object names, else that of its adoption.
+    """
+    adapter = node.adapter
+    obj = node.target() if adapter.affinity == "loop" else None
+    found = None
+    if obj is not None:
+        try:
+            found = adapter.loop_of(obj)
+        except Exception as error:  # a half-built or half-closed object may raise
+            node.failed("finding the loop", error)
+    return node.home if found is None else ref(found)
+
+
+def stack_of(node: Adopted) -> str:
+    """
+    Where the threads of its object stand, innermost first; places, no values.
+    """
+    obj = node.target()
+    if obj is None:
+        return ""
+    frames = sys._current_frames()
+    texts = (frames_text(frames.get(one)) for one in node.adapter.threads_of(obj))
+    return "\n".join(filter(None, texts))

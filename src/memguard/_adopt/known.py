@@ -28,7 +28,11 @@ GROUP: Final = "memguard.adapters"
 FILES: Final[dict[str, tuple[str, ...]]] = {
     "builtins": ("containers",),
     "collections": ("containers",),
+    "concurrent": ("executors",),
     "functools": ("lru",),
+    "multiprocessing": ("processes",),
+    "subprocess": ("processes",),
+    "threading": ("timer",),
     "weakref": ("containers",),
 }
 #: What is adopted by the place it lies at.

@@ -258,8 +258,9 @@ def _stack(batch: Batch, entry: Entry) -> str:
     Where the current entry of *batch* hangs, without values.
     """
     tell = getattr(entry.node, "stack", None)
-    if tell is not None:
-        return str(tell())
+    told = "" if tell is None else str(tell())
+    if told:
+        return told
     runner = batch.runner
     if isinstance(runner, int):
         return frames_text(sys._current_frames().get(runner))

@@ -17,7 +17,14 @@ from typing import Final
 from memguard._probes.readings import Count, MemoryReading
 from memguard._records import record
 
-__all__ = ("ProcessProbe", "Stat", "held", "parse_stat", "read_text")
+__all__ = (
+    "ProcessProbe",
+    "Stat",
+    "held",
+    "parse_stat",
+    "read_text",
+    "seconds_since_boot",
+)
 
 #: Descriptors that probes hold open in this process; no audit counts them.
 held: Final[set[int]] = set()
@@ -105,7 +112,7 @@ class ProcessProbe:
     ) -> None:
         self._self = os.path.join(root, "proc/self")
         self._page = page_size or _page_size()
-        self._boottime = boottime or _boottime
+        self._boottime = boottime or seconds_since_boot
         # By process id: an inherited entry is the parent's file. Only single dict
         # operations, which are atomic, so that no lock can be inherited locked.
         self._open: dict[int, _Open] = {}
@@ -235,7 +242,10 @@ def _page_size() -> int:
     return os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
-def _boottime() -> float | None:
+def seconds_since_boot() -> float | None:
+    """
+    Suspended time included, as the kernel counts; None where it does not tell.
+    """
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return None if clock is None else time.clock_gettime(clock)
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Final
 
-from memguard._probes.procfs import read_text
+from memguard._probes.procfs import parse_stat, read_text, seconds_since_boot
 from memguard._records import record
 
-__all__ = ("PythonThread", "native_threads", "python_threads")
+__all__ = ("PythonThread", "native_threads", "python_threads", "thread_age")
 
 _DEPTH: Final = 8
 
@@ -56,6 +57,22 @@ def native_threads(root: str = "/") -> dict[int, str] | None:
         if name is not None:  # else it has ended meanwhile
             found[int(number)] = name.rstrip("\n")
     return found
+
+
+def thread_age(
+    native_id: int | None,
+    root: str = "/",
+    *,
+    now: Callable[[], float | None] = seconds_since_boot,
+) -> float | None:
+    """
+    Seconds since a thread of this process started, to 10 ms; None if nobody can tell.
+    """
+    stat = parse_stat(read_text(os.path.join(root, f"proc/self/task/{native_id}/stat")))
+    moment = now()
+    if stat is None or moment is None:
+        return None
+    return max(0.0, moment - stat.started_s)
 
 
 def python_threads() -> dict[int, PythonThread]:
