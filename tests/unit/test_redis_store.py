@@ -18,6 +18,8 @@ import pytest
 import redis
 import redis.asyncio
 import redis.cluster
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from tests._redis import DURABLE, RedisServer
 
 from memguard._clock import SystemClock
@@ -362,6 +364,46 @@ def test_scripts_that_the_server_forgot(plain: Any, raw: redis.Redis) -> None:
     raw.script_flush()
     assert ["a"] == plain.ids()
     assert ["a"] == plain.ids()
+
+
+@pytest.mark.parametrize("verb", ["put", "delete"])
+def test_an_answer_that_was_lost_is_given_again(
+    verb: str, redis_server: RedisServer, plain: Any
+) -> None:
+    """
+    The client tries again by itself; what the first try did is not called refused.
+    """
+
+    class LosesAnswers(redis.UnixDomainSocketConnection):
+        lose = 0
+
+        def read_response(self, *args: Any, **kwargs: Any) -> Any:
+            answer = super().read_response(*args, **kwargs)
+            if LosesAnswers.lose and not isinstance(answer, Exception):
+                LosesAnswers.lose -= 1
+                self.disconnect()
+                raise redis.ConnectionError
+            return answer
+
+    pool = redis.ConnectionPool(
+        connection_class=LosesAnswers,
+        path=redis_server.path,
+        protocol=2,
+        retry=Retry(NoBackoff(), 3),
+    )
+    with redis.Redis.from_pool(pool) as client:
+        space = space_of(client)
+        saved(space, "a", release=False)
+        plain.join(OTHER, 60.0)
+        LosesAnswers.lose = 1
+        if verb == "put":
+            assert [True] == space.put(ME, [entry("a", 2)])
+            assert [False] == space.put(ME, [entry("a", 2)])
+        else:
+            assert space.delete("a", ME)
+            assert not space.delete("a", ME)
+        assert 0 == LosesAnswers.lose
+        assert isinstance(plain.claim("a", OTHER), Claim)
 
 
 def test_containers_and_prefixes_are_apart(raw: redis.Redis) -> None:

@@ -9,9 +9,13 @@ are in one slot of a cluster:
                  asked for it last and when; p<page>:<history> the pages of histories
     :l:<owner>   the lease, which the server lets expire
     :o:<owner>   set, the ids an owner has        :w:<owner>  zset, those asked for
+    :r:<owner>   list, its newest calls that must not happen twice, and their answers
     :owners      set, all who may have sessions   :ids        zset, by first write
     :free        zset, nobody's sessions by their end (inf: never)
     :bytes  :seq  :horizon                        :q  :q:<n>  records put aside
+
+A client that lost its connection before the answer came sends a call again: then what
+gave a session away is not the owner's any more, and its first answer is looked up.
 
 A script without memory left fails at its first command that needs some and leaves
 everything as it was, because such a command comes first everywhere.
@@ -72,11 +76,13 @@ def loaded(text: str) -> Script:
 
 
 # How long a want counts; for how long nobody's sessions outlive their end where nobody
-# takes them away; how many records are put aside, and for how long.
+# takes them away; how many records are put aside, and for how long; how many calls of
+# an owner are remembered, and for how long.
 _COMMON: Final = """
 local call = redis.call
 local base = KEYS[1]
 local WANT_MS, KEPT_S, ASIDE, ASIDE_S = 60000, 604800, 100, 2592000
+local CALLS, CALLS_S = 1000, 600
 local function now_ms()
   local t = call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
@@ -87,6 +93,20 @@ local function owned(owner) return base .. ':o:' .. owner end
 local function asked(owner) return base .. ':w:' .. owner end
 local function owns(owner, id)
   return call('EXISTS', lease(owner)) == 1 and call('HGET', session(id), 'o') == owner
+end
+"""
+
+_TWICE: Final = """
+local function calls(owner) return base .. ':r:' .. owner end
+local function note(owner, nonce, answer)
+  call('LPUSH', calls(owner), nonce .. answer)
+  call('LTRIM', calls(owner), 0, CALLS - 1)
+  call('EXPIRE', calls(owner), CALLS_S)
+end
+local function noted(owner, nonce)
+  for _, one in ipairs(call('LRANGE', calls(owner), 0, -1)) do
+    if string.sub(one, 1, #nonce) == nonce then return string.sub(one, #nonce + 1) end
+  end
 end
 """
 
@@ -204,7 +224,7 @@ for _, id in ipairs(call('SRANDMEMBER', owned(owner), ARGV[3])) do
 end
 local left = call('SCARD', owned(owner))
 if left == 0 then
-  call('DEL', asked(owner))
+  call('DEL', asked(owner), base .. ':r:' .. owner)
   call('SREM', base .. ':owners', owner)
 end
 return {freed, left}
@@ -270,13 +290,14 @@ if call('EXISTS', key) == 0 then return {} end
 return call('ZRANGEBYSCORE', key, now_ms() - WANT_MS, '+inf')
 """
 
-#: owner, then for each session: id, version, end or '', '1' to release, record, number
-#: of pages, and for each page its field, '1' where there is one, its bytes
-#: -> 1 or 0 for each session
+#: owner, nonce of the call, then for each session: id, version, end or '', '1' to
+#: release, record, number of pages, and for each page its field, '1' where there is
+#: one, its bytes -> '1' or '0' for each session
 PUT: Final = (
     _FREE
+    + _TWICE
     + """
-local owner, at, answer = ARGV[1], 2, {}
+local owner, nonce, at, answer, released = ARGV[1], ARGV[2], 3, {}, false
 while ARGV[at] do
   local id, version, ends = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local release, body, pages = ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 5])
@@ -300,12 +321,18 @@ while ARGV[at] do
       end
     end
     call('HSET', key, 'z', size)
-    if release == '1' then free(id, owner) end
+    if release == '1' then
+      free(id, owner)
+      released = true
+    end
   end
-  answer[#answer + 1] = mine and 1 or 0
+  answer[#answer + 1] = mine and '1' or '0'
   at = at + 3 * pages
 end
-return answer
+local all = table.concat(answer)
+if string.find(all, '0', 1, true) then all = noted(owner, nonce) or all end
+if released then note(owner, nonce, all) end
+return all
 """
 )
 
@@ -317,16 +344,20 @@ if call('HGET', session(ARGV[1]), 'o') == ARGV[2] then free(ARGV[1], ARGV[2]) en
 """
 )
 
-#: id, owner -> 1 where it was the owner's
-DELETE: Final = """
+#: id, owner, nonce of the call -> 1 where it was the owner's
+DELETE: Final = (
+    _TWICE
+    + """
 local id, owner = ARGV[1], ARGV[2]
-if not owns(owner, id) then return 0 end
+if not owns(owner, id) then return noted(owner, ARGV[3]) and 1 or 0 end
+note(owner, ARGV[3], '1')
 call('UNLINK', session(id))
 call('SREM', owned(owner), id)
 call('ZREM', asked(owner), id)
 call('ZREM', base .. ':ids', id)
 return 1
 """
+)
 
 #: id, owner
 QUARANTINE: Final = """

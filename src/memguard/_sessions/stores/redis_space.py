@@ -10,7 +10,8 @@ Longer than 300 lines because a store has many verbs, each of a few lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from os import urandom
+from typing import Any, Final, TypeAlias, TypeVar
 
 from memguard._probes.identity import has_gone
 from memguard._sessions.stores import redis_scripts as scripts
@@ -192,7 +193,7 @@ class RedisSpace:
         return self._do(self._delete(_bytes(id), _bytes(owner)))
 
     def _delete(self, id: bytes, owner: bytes) -> _Plan[bool]:
-        return bool((yield from self._run(scripts.DELETE, id, owner)))
+        return bool((yield from self._run(scripts.DELETE, id, owner, urandom(8))))
 
     def read(self, id: str) -> Stored | None:
         """
@@ -259,8 +260,8 @@ class RedisSpace:
             weight += len(entry.record)
             weight += sum(len(page) for page in entry.pages.values() if page)
             if count == _ENTRIES or weight >= _BYTES or number == len(entries):
-                answer = yield from self._run(scripts.PUT, owner, *step)
-                done += map(bool, answer)
+                answer = yield from self._run(scripts.PUT, owner, urandom(8), *step)
+                done += (one == _YES for one in answer)
                 step, count, weight = [], 0, 0
         return done
 
@@ -320,6 +321,8 @@ class RedisSpace:
         return
         yield ()
 
+
+_YES: Final = ord("1")
 
 # -- what goes over the wire -----------------------------------------------------------
 
