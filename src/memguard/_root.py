@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from sys import _getframe
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memguard._health import Health, Level, MemorySample, health_of, sample_of
@@ -217,9 +218,9 @@ class Root(Scope):
         `max_entries` and `max_bytes` are kept by taking out the oldest, once a tick
         while the guard runs; nothing is in the way of who uses the container.
         """
-        from memguard._adopt import adopt
+        from memguard._adopt.adopting import adopt
 
-        return adopt(self, obj, name, caps, keep=keep)
+        return adopt(self, obj, name, caps, _getframe(1), keep=keep)
 
     def on_shutdown(
         self, *, phase: Phase | str = Phase.WORK, timeout: Duration | None = None

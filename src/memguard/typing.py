@@ -179,6 +179,13 @@ class Adapter:
     trims: ClassVar[bool] = False
     #: True where `force` ends the object without waiting.
     forces: ClassVar[bool] = False
+    #: True where `close` is an `async def`. Found out by itself.
+    awaits: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        code = getattr(cls.close, "__code__", None)
+        cls.awaits = bool(code and code.co_flags & 0x80)  # inspect.CO_COROUTINE
 
     def types(self) -> Iterable[type]:
         """

@@ -9,18 +9,20 @@ than 300 lines because the life of a handle, from its start to its end, is one c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from memguard._adopt.at_home import close_at_home, home_of, stack_of
 from memguard._adopt.caps import checked_caps
 from memguard._adopt.info import AdoptedInfo, info_of
+from memguard._adopt.known import PHASES
 from memguard._adopt.place import Place
 from memguard._adopt.rounds import rounds_of
-from memguard._kinds.closers import is_coroutine, running_loop
+from memguard._kinds.closers import running_loop
 from memguard._kinds.references import NOTHING, Kept, Ref, on_collect
-from memguard._phases import CLOSING, PLAIN, Ending, Outcome, Phase
-from memguard._sites import call_site
+from memguard._phases import CLOSING, NEW, OPEN, PLAIN, Ending, Outcome, Phase
+from memguard._sites import RawSite, Site, call_site, outside
 from memguard._tree import COLLECTED, Branch, Gone, Node
 from memguard.errors import ScopeClosed
 from memguard.typing import Adapter, Measured, Risk
@@ -30,10 +32,22 @@ if TYPE_CHECKING:
 
 __all__ = ("Adopted", "AdoptedInfo")
 
-_UNKNOWN: Final = Measured()
-# What a round measures: metrics tell of it.
-_MEASURED: Final = frozenset({"cache", "container"})
-_PHASES: Final[Mapping[str, Phase]] = {str(phase): phase for phase in Phase}
+#: What a round measures: metrics tell of it.
+MEASURED: Final = frozenset({"cache", "container"})
+UNKNOWN: Final = Measured()
+
+
+class Seen:
+    """
+    What was last measured of one object, and when it was weighed.
+    """
+
+    __slots__ = ("measured", "weighed_at", "weight")
+
+    def __init__(self) -> None:
+        self.measured = UNKNOWN
+        self.weight: int | None = None
+        self.weighed_at = float("-inf")
 
 
 class Adopted(Node):
@@ -44,61 +58,137 @@ class Adopted(Node):
     `close` may be called from any thread, as far as the object's library allows that.
     """
 
-    __slots__ = (
-        "_target",
-        "adapter",
-        "affinity",
-        "asked",
-        "caps",
-        "home",
-        "kind",
-        "measured",
-        "phase",
-        "spec",
-        "weighed_at",
-        "weight",
-    )
+    __slots__ = ("_lasti", "_target", "_title", "adapter", "caps", "home", "seen")
 
-    if TYPE_CHECKING:
-        kind: str  # type: ignore[misc]
-        phase: Phase
-        affinity: str
-
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         owner: Branch,
         obj: Any,
         name: str | None,
         adapter: Adapter,
         caps: Mapping[str, Any],
+        frame: FrameType,
         *,
         keep: bool = False,
     ) -> None:
-        super().__init__(owner, name)
-        self.adapter = adapter
-        self.kind = adapter.kind
-        self.phase = _PHASES.get(adapter.phase) or Phase(adapter.phase)
-        self.affinity = adapter.affinity
-        self.caps = caps
-        self.spec = {"adopted": adapter.kind, **caps}
-        self.asked: Any = None
-        #: What the last round saw; metrics are made of it.
-        self.measured = _UNKNOWN
-        self.weight: int | None = None
-        self.weighed_at = float("-inf")
-        self.home: ref[Any] | None = None
-        if adapter.affinity == "loop" or is_coroutine(type(adapter).close):
-            loop = running_loop()
-            self.home = None if loop is None else ref(loop)
+        # Written out instead of calling super().__init__: thousands are adopted at
+        # once. The owner sets the tally.
         self._target: Callable[[], Any]
-        if type(obj) is Place:
+        if keep:
+            self._target = Kept(obj)
+        elif type(obj) is Place:
             self._target = obj
             obj.belong_to(self)
-        elif keep:
-            self._target = Kept(obj)
         else:
             self._target = reference = Ref(obj, on_collect)
             reference.resource = self  # type: ignore[assignment]
+        self.owner = owner
+        self.registry = registry = owner.registry
+        self.name = name
+        self.declared = declared = owner.state == NEW and adapter.inherited
+        self.state = NEW if declared else OPEN
+        self.ending = None
+        self.seq = seq = registry.next_seq()
+        self.born = registry.now()
+        self.tally = None
+        code = frame.f_code
+        if seq & registry.sites.mask and code.co_filename in outside:
+            self._site = code  # type: ignore[assignment]  # see `site`
+            self._lasti = frame.f_lasti
+        else:
+            self._site = registry.sites.take(frame, seq)
+        self._claim = True
+        self._title: str | None = None
+        self.adapter = adapter
+        self.caps = caps
+        #: What the last round saw; metrics are made of it.
+        self.seen: Seen | None = None
+        self.home: ref[Any] | None = None
+        if adapter.awaits or adapter.affinity == "loop":
+            loop = running_loop()
+            self.home = None if loop is None else ref(loop)
+
+    # -- what its adapter says ---------------------------------------------------------
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """
+        What it is counted as.
+        """
+        return self.adapter.kind
+
+    @property
+    def phase(self) -> Phase:  # type: ignore[override]
+        """
+        The phase of the shutdown in which it is closed.
+        """
+        return PHASES[self.adapter.phase]
+
+    @property
+    def affinity(self) -> str:  # type: ignore[override]
+        """
+        Where the close may run: any, thread or loop.
+        """
+        return self.adapter.affinity
+
+    @property
+    def awaits(self) -> bool:  # type: ignore[override]
+        """
+        True where the close is a coroutine function.
+        """
+        return self.adapter.awaits
+
+    @property
+    def forces(self) -> bool:  # type: ignore[override]
+        """
+        True where there is a way out that does not wait.
+        """
+        return self.adapter.forces
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """
+        What a container of the same kind and name is compared by: it is another thing.
+        """
+        return {"adopted": self.adapter.kind, **self.caps}
+
+    @property
+    def asked(self) -> None:
+        """
+        Nothing that a factory of the guard could have been asked for.
+        """
+        return
+
+    @property
+    def label(self) -> str:
+        """
+        The name, else what the adapter calls it.
+        """
+        found = self.name or self._title
+        if found:
+            return found
+        obj = self._target()
+        return self.kind if obj is None else self.adapter.label(obj)
+
+    @property
+    def site(self) -> Site | None:
+        """
+        Where it was adopted; None where the level is off.
+        """
+        raw: Any = self._site
+        if isinstance(raw, CodeType):
+            return Site(raw, self._lasti)
+        return Site(*raw) if isinstance(raw, tuple) else raw
+
+    @site.setter
+    def site(self, site: RawSite) -> None:
+        self._site = site
+
+    def entitle(self, title: str) -> None:
+        """
+        What people call it; unlike a name it may be that of several.
+        """
+        self._title = title
 
     # -- life ------------------------------------------------------------------------
 
@@ -118,22 +208,29 @@ class Adopted(Node):
 
     def _join(self) -> None:
         super()._join()
+        self.note_kept()
+
+    def note_kept(self) -> None:
+        """
+        Make a kept object and a place findable; all else is so by its weak reference.
+        """
         target = self._target
         if type(target) is Kept:
             self.registry.objects[id(target())] = self
+        elif type(target) is Place:
+            rounds_of(self.registry).places[target.key] = self
 
     def _arm(self) -> None:
-        if self.adapter.kind in _MEASURED or self.is_trimmed:
-            rounds_of(self.registry).join(self)
+        if self.adapter.kind in MEASURED or self.is_trimmed:
+            (self.registry.rounds or rounds_of(self.registry)).join(self)
 
     @property
     def is_trimmed(self) -> bool:
         """
         True where its caps are kept by rounds.
         """
-        return self.adapter.trims and any(
-            value is not None for value in self.caps.values()
-        )
+        caps = self.caps
+        return bool(caps) and self.adapter.trims and any(caps.values())
 
     def _disarm(self) -> Any:
         self._rest()
@@ -146,9 +243,7 @@ class Adopted(Node):
 
     def _after_fork(self, registry: Registry) -> None:
         super()._after_fork(registry)
-        target = self._target
-        if type(target) is Kept:
-            registry.objects[id(target())] = self
+        self.note_kept()
 
     def settle(self, ending: Ending = PLAIN) -> None:
         """
@@ -210,24 +305,10 @@ class Adopted(Node):
             return None
         return self.adapter.close(obj)
 
-    @property
-    def forces(self) -> bool:  # type: ignore[override]
-        """
-        True where there is a way out that does not wait.
-        """
-        return self.adapter.forces
-
     def _force(self) -> None:
         obj = self._target()
         if obj is not None:
             self.adapter.force(obj)
-
-    @property
-    def awaits(self) -> bool:  # type: ignore[override]
-        """
-        True where the close is a coroutine function.
-        """
-        return is_coroutine(type(self.adapter).close)
 
     def close(self) -> None:
         """
@@ -279,43 +360,38 @@ class Adopted(Node):
 
     # -- reading -----------------------------------------------------------------------
 
-    @property
-    def label(self) -> str:
-        """
-        The name, else what the adapter calls it.
-        """
-        if self.name:
-            return self.name
-        place = self.place
-        if place is not None:
-            return place.label
-        obj = self._target()
-        return self.kind if obj is None else self.adapter.label(obj)
-
     def measure(self) -> Measured:
         """
         What the adapter reads off the object now; nothing once that is gone.
         """
         obj = self._target()
-        self.measured = _UNKNOWN if obj is None else self.adapter.measure(obj)
-        return self.measured
+        found = UNKNOWN if obj is None else self.adapter.measure(obj)
+        self._note().measured = found
+        return found
 
     def weigh(self) -> int | None:
         """
         The bytes of the object, measured now where the adapter can.
         """
         obj = self._target()
-        if obj is None:
-            return None
-        self.weighed_at = self.registry.now()
-        self.weight = self.adapter.weigh(obj)
-        return self.weight
+        seen = self._note()
+        seen.weighed_at = self.registry.now()
+        seen.weight = None if obj is None else self.adapter.weigh(obj)
+        return seen.weight
+
+    def _note(self) -> Seen:
+        seen = self.seen
+        if seen is None:
+            seen = self.seen = Seen()
+        return seen
 
     def memory_bytes(self) -> int | None:
         """
         What the object holds, estimated; None where that cannot be told.
         """
-        return self.weigh()
+        obj = self._target()
+        told = None if obj is None else self.adapter.measure(obj).bytes
+        return self.weigh() if told is None else told
 
     def info(self) -> AdoptedInfo:
         """

@@ -5,18 +5,18 @@ How a guard comes to own what another library made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
-from weakref import getweakrefs
+from types import FrameType, MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
+from weakref import getweakrefs, ref
 
 from memguard._adopt.adopted import Adopted
 from memguard._adopt.caps import checked_caps
-from memguard._adopt.known import BY_PLACE, known_adapter
+from memguard._adopt.known import BY_PLACE, known_adapter, sure
 from memguard._adopt.place import Place
-from memguard._adopt.rounds import rounds_of
+from memguard._kinds.closers import identity
 from memguard._kinds.references import Ref
-from memguard._phases import CLOSING, NEW
-from memguard._tree import conflict
+from memguard._phases import CLOSING, DRAINING
+from memguard._tree import Node, conflict
 
 if TYPE_CHECKING:
     from memguard._registry import Registry
@@ -25,75 +25,108 @@ if TYPE_CHECKING:
 
 __all__ = ("adopt",)
 
+_NOTHING: Final = object()
+_NO_CAPS: Final[Mapping[str, Any]] = MappingProxyType({})
+
 
 def adopt(
-    root: Root, obj: Any, name: str | None, caps: Mapping[str, Any], *, keep: bool
+    root: Root,
+    obj: Any,
+    name: str | None,
+    caps: Mapping[str, Any],
+    frame: FrameType,
+    *,
+    keep: bool,
 ) -> Adopted:
     """
     The handle of *obj*, or of what lies at its attribute *name*; made on first call.
+
+    *frame* is the caller's, which the handle is said to be made in.
     """
     registry = root.registry
     root._refuse_if_ended()
     if registry.collected:
         registry.settle_collected()
-    if name is not None and (not isinstance(name, str) or not name):
-        msg = f"name must be a non-empty text or None, not {name!r}"
-        raise TypeError(msg)
-    adapter = known_adapter(obj, registry.failures.record)
+    adapter = sure.get(identity(type(obj)))
     if adapter is None:
-        return _by_place(root, obj, name, caps, keep=keep)
+        adapter = known_adapter(obj, registry.failures.record)
+    if name is not None:
+        if not isinstance(name, str) or not name:
+            msg = f"name must be a non-empty text or None, not {name!r}"
+            raise TypeError(msg)
+        if adapter is None or type(getattr(obj, name, None)) in BY_PLACE:
+            return _by_place(root, obj, name, caps, frame, keep=keep)
+    if adapter is None:
+        raise TypeError(_unknown(obj))
     if type(obj) in BY_PLACE and not keep:
         raise TypeError(_by_itself(obj))
-    return _own(root, obj, name, adapter, caps, keep=keep)
+    return _own(root, obj, name, adapter, caps, frame, keep=keep)
 
 
 def _by_place(
-    root: Root, holder: Any, attribute: str | None, caps: Mapping[str, Any], keep: bool
+    root: Root,
+    holder: Any,
+    attribute: str,
+    caps: Mapping[str, Any],
+    frame: FrameType,
+    *,
+    keep: bool,
 ) -> Adopted:
-    if attribute is None:
-        raise TypeError(_unknown(holder))
-    if not hasattr(holder, attribute):
+    obj = getattr(holder, attribute, _NOTHING)
+    if obj is _NOTHING:
         what = _name_of(holder)
         msg = (
-            f"{what} has no attribute {attribute!r} and there is no adapter for it;"
+            f"{what} has no attribute {attribute!r}, and there is no adapter for it;"
             " adopt(holder, 'NAME') adopts what lies at holder.NAME"
         )
         raise TypeError(msg)
-    obj = getattr(holder, attribute)
     adapter = known_adapter(obj, root.registry.failures.record)
     if adapter is None:
         raise TypeError(_unknown(obj))
-    if type(obj) not in BY_PLACE:
-        # It can be held by itself, and is told by the place's name.
-        return _own(root, obj, Place(holder, attribute).label, adapter, caps, keep=keep)
-    return _own(root, Place(holder, attribute, keep=keep), None, adapter, caps)
+    by_place = type(obj) in BY_PLACE
+    place = Place(holder, attribute, keep=keep, only=None if by_place else type(obj))
+    if by_place or not (keep or _is_referenceable(obj)):
+        return _own(root, place, None, adapter, caps, frame)
+    # It can be held by itself, and is called what the place is called.
+    node = _own(root, obj, None, adapter, caps, frame, keep=keep)
+    node.entitle(place.label)
+    return node
 
 
-def _own(
+def _own(  # noqa: PLR0917
     root: Root,
     obj: Any,
     name: str | None,
     adapter: Adapter,
     caps: Mapping[str, Any],
+    frame: FrameType,
     *,
     keep: bool = False,
 ) -> Adopted:
+    registry = root.registry
     place = obj if type(obj) is Place else None
     thing = obj if place is None else place()
-    checked: Mapping[str, Any] = checked_caps(adapter, thing, caps) if caps else {}
-    first = _find(root.registry, thing, place)
-    if first is not None:
-        return _same(first, name, checked)
-    try:
-        node = Adopted(root, obj, name, adapter, checked, keep=keep)
-    except TypeError:
-        msg = (
-            f"a {type(thing).__qualname__} cannot be referenced weakly; adopt it with"
-            " keep=True (memguard then holds it until the guard closes)"
-        )
-        raise TypeError(msg) from None
-    first = _attach(root, node, thing, place)
-    if first is not None:
+    checked = checked_caps(adapter, thing, caps) if caps else _NO_CAPS
+    node = named = None
+    # Nothing foreign is called with the lock held: two threads must not both adopt it.
+    with registry.lock:
+        first = _find(registry, thing, place)
+        if first is None:
+            try:
+                node = Adopted(root, obj, name, adapter, checked, frame, keep=keep)
+            except TypeError:
+                raise _not_referenceable(thing) from None
+            if name is None:
+                _take(root, node, adapter.kind)
+                if keep or place is not None:
+                    node.note_kept()
+            else:
+                named = root.name_child(node)
+                if named is not None:
+                    node.seq = 0  # so that its weak reference is nobody's
+    if named is not None:
+        raise conflict(named, "another object")
+    if node is None:
         return _same(first, name, checked)
     if checked:
         try:
@@ -102,32 +135,29 @@ def _own(
             if node.claim():
                 node.settle()
             raise
-    if root.registry.running:
+    if registry.running:
         node._arm()
     return node
 
 
-def _attach(root: Root, node: Adopted, obj: Any, place: Place | None) -> Adopted | None:
+def _take(root: Root, node: Adopted, kind: str) -> None:
     """
-    Attach *node*, unless another thread was quicker: then that one's handle.
+    As `Branch.take`, written out for many nodes without a name.
     """
+    children = root._children
+    if children is None or root.state > DRAINING:
+        root.take(node)
+        return
     registry = root.registry
-    if node.adapter.inherited and root.state == NEW:
-        node.declared = True
-        node.state = NEW
-    with registry.lock:
-        first = _find(registry, obj, place)
-        if first is not None:
-            return first
-        if node.name is None:
-            node.attach()
-        else:
-            named = root.name_child(node)
-            if named is not None:
-                raise conflict(named, "another object")
-        if place is not None:
-            rounds_of(registry).places[place.key] = node
-    return None
+    root._mixed = True
+    tally = registry.unnamed.get(kind)
+    if tally is None:
+        tally = registry.tally(kind, "")
+    node.tally = tally
+    tally.made()
+    children[node] = None
+    if root.state > DRAINING:
+        root._refuse(node, children)
 
 
 def _find(registry: Registry, obj: Any, place: Place | None) -> Adopted | None:
@@ -139,9 +169,10 @@ def _find(registry: Registry, obj: Any, place: Place | None) -> Adopted | None:
         known: Any = None if rounds is None else rounds.places.get(place.key)
         same = known is not None and known.state < CLOSING
         return known if same and place.is_same(known.place) else None
-    kept: Any = registry.objects.get(id(obj))
-    if type(kept) is Adopted:
-        return kept
+    if registry.objects:
+        kept: Any = registry.objects.get(id(obj))
+        if type(kept) is Adopted:
+            return kept
     try:
         references = getweakrefs(obj)
     except TypeError:
@@ -155,14 +186,16 @@ def _find(registry: Registry, obj: Any, place: Place | None) -> Adopted | None:
                 and node.state < CLOSING
                 and node.seq
             ):
-                return node
+                found: Adopted = node
+                return found
     return None
 
 
-def _same(first: Adopted, name: str | None, caps: Mapping[str, Any]) -> Adopted:
+def _same(first: Adopted | None, name: str | None, caps: Mapping[str, Any]) -> Adopted:
     """
     What was adopted before, if it was so in the same words.
     """
+    assert first is not None
     changed = [key for key, value in caps.items() if first.caps.get(key) != value]
     if name is not None and name != first.name:
         changed.append("name")
@@ -172,6 +205,22 @@ def _same(first: Adopted, name: str | None, caps: Mapping[str, Any]) -> Adopted:
 
 
 # -- errors ----------------------------------------------------------------------------
+
+
+def _is_referenceable(obj: Any) -> bool:
+    try:
+        ref(obj)
+    except TypeError:
+        return False
+    return True
+
+
+def _not_referenceable(obj: Any) -> TypeError:
+    return TypeError(
+        f"a {type(obj).__qualname__} cannot be referenced weakly; adopt it with"
+        " keep=True (memguard then holds it until the guard closes), or by its place:"
+        " adopt(module_or_object_or_class, 'NAME')"
+    )
 
 
 def _name_of(obj: Any) -> str:
@@ -192,6 +241,8 @@ def _by_itself(obj: Any) -> str:
 
 
 def _unknown(obj: Any) -> str:
+    if isinstance(obj, Node):
+        return f"{obj.kind} {obj.label!r} is memguard's own, and has an owner already"
     return (
         f"there is no adapter for {_name_of(obj)}; register() gives any object an owner"
         " and an end, adopt(holder, 'NAME') adopts a container by its place, and the"

@@ -24,6 +24,9 @@ __all__ = ("ADAPTERS",)
 # Objects that are looked at to tell the size of a container.
 _LOOK: Final = 600
 _GONE: Final = object()
+# Bytes of a container without entries, and of one entry in the sparsest of tables.
+_EMPTY: Final = 256
+_ENTRY: Final = 112
 _TRIES: Final = 100
 
 
@@ -79,7 +82,9 @@ class Containers(Adapter):
         excess = 0 if bound is None else entries - bound
         bound = caps.get("max_bytes")
         if bound is not None and entries:
-            held = self.weigh(obj)
+            # A dict keeps its table when entries go: that is no reason to take more.
+            table = max(0, sys.getsizeof(obj) - _ENTRY * entries - _EMPTY)
+            held = self.weigh(obj) - table
             if held > bound:
                 # By their mean; what is left is weighed again in the next step.
                 share = max(1, round(entries * (held - bound) / held))

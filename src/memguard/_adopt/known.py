@@ -11,22 +11,29 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
+from memguard._kinds.closers import identity
+from memguard._phases import Phase
 from memguard.typing import Adapter
 
-__all__ = ("BY_PLACE", "GROUP", "forget_plugins", "known_adapter")
+__all__ = ("BY_PLACE", "GROUP", "PHASES", "forget_plugins", "known_adapter", "sure")
 
 #: The group of entry points in which other packages name their adapters.
 GROUP: Final = "memguard.adapters"
 
+#: The phases by their names.
+PHASES: Final[Mapping[str, Phase]] = {str(phase): phase for phase in Phase}
+
 #: The files under `_adopt` by the first part of the module that a type comes from.
 #: Each has a tuple `ADAPTERS`.
 FILES: Final[dict[str, tuple[str, ...]]] = {
-    "builtins": ("containers",),
+    "builtins": ("containers", "cachetools_caches", "cachebox_caches"),
+    "cachebox": ("cachebox_caches",),
+    "cachetools": ("cachetools_caches",),
     "collections": ("containers",),
     "concurrent": ("executors",),
     "functools": ("lru",),
@@ -47,8 +54,9 @@ BY_PLACE: Final = frozenset(
 Failed = Callable[[str, BaseException], None]
 
 #: Types that were looked up, by identity as in `_kinds.closers`.
-_identity: Final = object.__hash__
 _known: Final[dict[int, tuple[Adapter, ...]]] = {}
+#: Those of them for which one adapter decides without a look at the object.
+sure: Final[dict[int, Adapter]] = {}
 _forgetful: Final[dict[int, ref[type]]] = {}
 _loaded: Final[dict[str, tuple[Adapter, ...]]] = {}
 _plugins: list[tuple[Adapter, ...]] = []
@@ -60,7 +68,7 @@ def known_adapter(obj: object, failed: Failed) -> Adapter | None:
     The adapter for *obj*, or None. What goes wrong in a plug-in is told to *failed*.
     """
     kind = type(obj)
-    found = _known.get(_identity(kind))
+    found = _known.get(identity(kind))
     if found is None:
         found = _learn(kind, failed)
     for adapter in found:
@@ -76,6 +84,7 @@ def forget_plugins() -> None:
     with _lock:
         _plugins.clear()
         _known.clear()
+        sure.clear()
         _forgetful.clear()
 
 
@@ -88,14 +97,17 @@ def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
     found = tuple(own)
     if not found:
         return found  # asked again when its adapter may be there
-    key = _identity(kind)
+    key = identity(kind)
 
     def forget(_: ref[type], key: int = key) -> None:
+        sure.pop(key, None)
         _known.pop(key, None)
         _forgetful.pop(key, None)
 
     _forgetful[key] = ref(kind, forget)
     _known[key] = found
+    if type(found[0]).accepts is Adapter.accepts:
+        sure[key] = found[0]
     return found
 
 
@@ -151,4 +163,10 @@ def _adapters_in(loaded: Any) -> list[Adapter]:
                 f" memguard.typing.Adapter), not a {type(one).__qualname__}"
             )
             raise TypeError(msg)
+        if one.phase not in PHASES:
+            msg = (
+                f"the phase of adapter {type(one).__qualname__} must be one of"
+                f" {', '.join(PHASES)}, not {one.phase!r}"
+            )
+            raise ValueError(msg)
     return found

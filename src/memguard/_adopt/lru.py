@@ -5,13 +5,19 @@ Functions behind `functools.lru_cache` and `functools.cache`.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from gc import get_referents
+from typing import Any, Final
 
+from memguard._sizing import sizeof
 from memguard.typing import Adapter, Measured, Risk
 
 __all__ = ("ADAPTERS",)
 
-_WRAPPER: type = type(functools.lru_cache(maxsize=0)(int))
+_WRAPPER: Final[type] = type(functools.lru_cache(maxsize=0)(int))
+# Objects that are looked at to tell the size; and entries beyond which nobody looks,
+# because all of them would have to be listed in one step.
+_LOOK: Final = 600
+_LARGE: Final = 50_000
 
 
 class LruCache(Adapter):
@@ -23,8 +29,8 @@ class LruCache(Adapter):
     phase = "caches"
     module = "functools"
     cannot = (
-        "the bound of a functools.lru_cache cannot be changed from outside; use"
-        " lru_cache(maxsize=...), or memguard.cached"
+        "the bound of a functools.lru_cache is fixed where it is made; use"
+        " lru_cache(maxsize=...) there, or memguard.cached"
     )
     must_close = False
     inherited = True
@@ -36,44 +42,63 @@ class LruCache(Adapter):
         return str(getattr(obj, "__qualname__", "lru_cache"))
 
     def measure(self, obj: Any) -> Measured:
-        info = obj.cache_info()
+        hits, misses, bound, entries = obj.cache_info()
         return Measured(
-            entries=info.currsize,
-            limit=info.maxsize,
-            hits=info.hits,
-            misses=info.misses,
-            details={"method": _is_method(obj)},
+            entries=entries,
+            limit=bound,
+            hits=hits,
+            misses=misses,
+            details={"on_method": is_method(obj)},
+        )
+
+    def weigh(self, obj: Any) -> int | None:
+        _, _, bound, entries = obj.cache_info()
+        if bound is not None and entries > _LARGE:
+            return None
+        attributes = getattr(obj, "__dict__", None)
+        function = getattr(obj, "__wrapped__", None)
+        return sizeof(
+            [
+                one
+                for one in get_referents(obj)
+                if one is not attributes
+                and one is not function
+                and not isinstance(one, type)
+            ],
+            limit=_LOOK,
         )
 
     def close(self, obj: Any) -> None:
         obj.cache_clear()
 
     def risk(self, obj: Any) -> Risk | None:
-        if obj.cache_info().maxsize is None:
-            return Risk(
-                "entries",
-                "a functools.lru_cache(maxsize=None) keeps every result for ever",
-                "give it a maxsize, or use memguard.cached with a cap",
-            )
-        if _is_method(obj):
+        if is_method(obj):
             return Risk(
                 "instances",
                 "a functools.lru_cache on a method keeps each instance it was called"
-                " on, as part of the key",
-                "use memguard.cached, which keeps no instance",
+                " on: `self` is part of the key",
+                "use memguard.cached, which refers to instances weakly",
+            )
+        if obj.cache_info().maxsize is None:
+            return Risk(
+                "entries",
+                "a functools.lru_cache without a maxsize keeps every result for ever",
+                "give it a maxsize, or use memguard.cached with a cap",
             )
         return None
 
 
-def _is_method(function: Any) -> bool:
+def is_method(function: Any) -> bool:
     """
-    True where the wrapped function takes `self`: its instances are in the keys.
+    True where the wrapped function is a method: `self` or `cls` is part of each key.
     """
     wrapped: Any = getattr(function, "__wrapped__", None)
     code = getattr(wrapped, "__code__", None)
     if code is None or not code.co_argcount:
         return False
-    return code.co_varnames[0] == "self" and "." in str(wrapped.__qualname__)
+    in_class = not str(wrapped.__qualname__).rpartition(".")[0].endswith("<locals>")
+    first = code.co_varnames[0]
+    return first in ("self", "cls") and in_class and "." in str(wrapped.__qualname__)
 
 
 ADAPTERS = (LruCache(),)

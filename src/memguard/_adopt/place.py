@@ -33,10 +33,19 @@ class Place:
     An attribute of a module, a class or an object. Calling it reads it.
     """
 
-    __slots__ = ("_holder", "attribute", "key", "label")
+    __slots__ = ("_holder", "_only", "attribute", "key", "label")
 
-    def __init__(self, holder: Any, attribute: str, *, keep: bool = False) -> None:
+    def __init__(
+        self,
+        holder: Any,
+        attribute: str,
+        *,
+        keep: bool = False,
+        only: type | None = None,
+    ) -> None:
         self.attribute = attribute
+        # What is of another type than this is not what was adopted.
+        self._only = only
         self._holder: Callable[[], Any]
         if isinstance(holder, ModuleType):
             name = holder.__name__
@@ -74,7 +83,8 @@ class Place:
         """
         What lies there now, or None.
         """
-        return getattr(self._holder(), self.attribute, None)
+        found = getattr(self._holder(), self.attribute, None)
+        return found if self._only is None or type(found) is self._only else None
 
     def is_same(self, other: Place) -> bool:
         """

@@ -92,7 +92,8 @@ class Rounds:
             node = members[(self._at + step) % count]
             try:
                 node.measure()
-                if now - node.weighed_at >= _WEIGH_EVERY_S:
+                seen = node.seen
+                if seen is not None and now - seen.weighed_at >= _WEIGH_EVERY_S:
                     node.weigh()
             except Exception as error:  # a foreign object may do anything
                 node.failed("measuring", error)

@@ -1,0 +1,204 @@
+"""
+Caches of cachetools, and functions decorated with `cachetools.cached`.
+
+A cache of cachetools has no lock; whoever shares one brings a lock along. A look at
+its length may throw out what has expired, so it is read past that.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from math import isinf
+from types import FunctionType
+from typing import Any, Final
+
+from memguard._adopt.lru import is_method
+from memguard._sizing import sizeof
+from memguard.typing import Adapter, Measured, Risk
+
+__all__ = ("ADAPTERS",)
+
+_LOOK: Final = 600
+_NO_LOCK: Final = (
+    "a cachetools cache has no lock of its own, and its maxsize is fixed where it is"
+    " made: taking entries out beside its user would break it. Adopt the function that"
+    " cachetools.cached(cache, lock=...) made, or use memguard.cache"
+)
+_WAIT_S: Final = 0.1
+
+
+def _base() -> Any:
+    return sys.modules["cachetools"].Cache
+
+
+class Cache(Adapter):
+    """
+    A cache by itself: measured.
+    """
+
+    kind = "cache"
+    phase = "caches"
+    module = "cachetools"
+    cannot = _NO_LOCK
+    must_close = False
+    inherited = True
+
+    def types(self) -> Iterable[type]:
+        return (_base(),) if "cachetools" in sys.modules else ()
+
+    def measure(self, obj: Any) -> Measured:
+        base = _base()
+        # Not len(obj): one with a time to live throws out what has expired.
+        size, bound = base.currsize.fget(obj), obj.maxsize
+        details: dict[str, Any] = {"maxsize": bound, "currsize": size}
+        if hasattr(obj, "ttl") and isinstance(obj.ttl, (int, float)):
+            details["ttl"] = obj.ttl
+        counts = not _weighs(obj) and bound is not None and not isinf(bound)
+        return Measured(
+            entries=base.__len__(obj),
+            limit=int(bound) if counts else None,
+            details=details,
+        )
+
+    def weigh(self, obj: Any) -> int:
+        return sizeof(obj, limit=_LOOK)
+
+    def close(self, obj: Any) -> None:
+        obj.clear()
+
+    def risk(self, obj: Any) -> Risk | None:
+        bound = obj.maxsize
+        if bound is not None and not isinf(bound):
+            return None
+        return Risk(
+            "entries",
+            "its maxsize is infinite",
+            "give it a maxsize, or use memguard.cache with a cap",
+        )
+
+
+def _weighs(cache: Any) -> bool:
+    """
+    True where its maxsize is no number of entries.
+    """
+    plain = _base().getsizeof
+    return "getsizeof" in vars(cache) or type(cache).getsizeof is not plain
+
+
+class Decorated(Adapter):
+    """
+    A function decorated with `cached`: with a lock it can be capped as well.
+    """
+
+    kind = "cache"
+    phase = "caches"
+    module = "cachetools"
+    caps = ("max_entries",)
+    cannot = (
+        "without a lock=... nobody can take entries out of its cache beside its callers"
+    )
+    must_close = False
+    inherited = True
+    trims = True
+
+    def types(self) -> Iterable[type]:
+        # A class since cachetools 7, a function before that.
+        made = sys.modules.get("cachetools._cached")
+        wrapper = getattr(made, "_WrapperBase", None)
+        if "cachetools" not in sys.modules:
+            return ()
+        return (FunctionType,) if wrapper is None else (FunctionType, wrapper)
+
+    def accepts(self, obj: Any) -> bool:
+        known = vars(obj)
+        return "cache_key" in known and "cache_lock" in known and "cache" in known
+
+    def label(self, obj: Any) -> str:
+        return str(obj.__qualname__)
+
+    def measure(self, obj: Any) -> Measured:
+        cache = obj.cache
+        told = _told(obj)
+        details = {"locked": _lock_of(obj) is not None, "on_method": is_method(obj)}
+        if not isinstance(cache, _base()):
+            entries, limit = (0 if cache is None else len(cache)), None
+        else:
+            seen = CACHE.measure(cache)
+            entries, limit = seen.entries or 0, seen.limit
+            details.update(seen.details)
+        return Measured(
+            entries=entries,
+            limit=limit,
+            hits=getattr(told, "hits", None),
+            misses=getattr(told, "misses", None),
+            details=details,
+        )
+
+    def weigh(self, obj: Any) -> int | None:
+        return None if obj.cache is None else sizeof(obj.cache, limit=_LOOK)
+
+    def cannot_of(self, obj: Any) -> str:
+        return self.cannot if _lock_of(obj) is None else ""
+
+    def check(self, obj: Any, caps: Mapping[str, Any]) -> None:
+        if _lock_of(obj) is None:
+            msg = f"{obj.__qualname__!r} takes no {' and no '.join(caps)}: {_NO_LOCK}"
+            raise TypeError(msg)
+
+    def trim(self, obj: Any, caps: Mapping[str, Any], most: int) -> list[Any]:
+        bound = caps["max_entries"]
+        cache, lock = obj.cache, _lock_of(obj)
+        if cache is None or lock is None or not _taken(lock):
+            return []
+        taken: list[Any] = []
+        try:
+            # The cache's own lock, under which its own functions call `popitem` too.
+            for _ in range(min(most, len(cache) - bound)):
+                taken.append(cache.popitem()[1])  # noqa: PERF401 - it may raise
+        except KeyError:
+            return taken
+        finally:
+            lock.release()
+        return taken
+
+    def close(self, obj: Any) -> None:
+        obj.cache_clear()
+
+    def risk(self, obj: Any) -> Risk | None:
+        if isinstance(obj.cache, _base()):
+            return CACHE.risk(obj.cache)
+        if obj.cache is None:
+            return None
+        return Risk(
+            "entries",
+            f"its results are kept in a {type(obj.cache).__qualname__}, which nothing"
+            " bounds",
+            "use a cache with a maxsize, or memguard.cached with a cap",
+        )
+
+
+def _lock_of(function: Any) -> Any:
+    lock = function.cache_lock or vars(function).get("cache_condition")
+    usable = isinstance(lock, AbstractContextManager) or hasattr(lock, "__enter__")
+    return lock if usable and hasattr(lock, "acquire") else None
+
+
+def _taken(lock: Any) -> bool:
+    """
+    Take a foreign *lock*, but do not wait for ever.
+    """
+    try:
+        return bool(lock.acquire(timeout=_WAIT_S))
+    except TypeError:  # a lock of somebody else's making
+        return bool(lock.acquire())
+
+
+def _told(function: Any) -> Any:
+    tell = getattr(function, "cache_info", None)
+    return None if tell is None else tell()
+
+
+CACHE: Final = Cache()
+ADAPTERS = (CACHE, Decorated())
