@@ -9,10 +9,12 @@ very type none of memguard's own adapters knows; the nearest base decides then.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from types import FunctionType
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
@@ -31,6 +33,7 @@ PHASES: Final[Mapping[str, Phase]] = {str(phase): phase for phase in Phase}
 #: The files under `_adopt` by the first part of the module that a type comes from.
 #: Each has a tuple `ADAPTERS`.
 FILES: Final[dict[str, tuple[str, ...]]] = {
+    "_weakrefset": ("containers",),
     "builtins": ("containers", "cachetools_caches", "cachebox_caches"),
     "cachebox": ("cachebox_caches",),
     "cachetools": ("cachetools_caches",),
@@ -41,6 +44,11 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "subprocess": ("processes",),
     "threading": ("timer",),
     "weakref": ("containers",),
+}
+#: What has to be loaded for a file that is looked at for types of the interpreter.
+NEEDS: Final[dict[str, str]] = {
+    "cachebox_caches": "cachebox",
+    "cachetools_caches": "cachetools",
 }
 #: What is adopted by the place it lies at.
 BY_PLACE: Final = frozenset(
@@ -68,12 +76,15 @@ def known_adapter(obj: object, failed: Failed) -> Adapter | None:
     The adapter for *obj*, or None. What goes wrong in a plug-in is told to *failed*.
     """
     kind = type(obj)
-    found = _known.get(identity(kind))
-    if found is None:
-        found = _learn(kind, failed)
+    found = _known.get(identity(kind)) or _learn(kind, failed)
     for adapter in found:
         if adapter.accepts(obj):
             return adapter
+    if kind is FunctionType:
+        # Decorators make them, of any package: these are not remembered by type.
+        for adapter in _of_bases(kind, _from_other_packages(failed)):
+            if adapter.accepts(obj):
+                return adapter
     return None
 
 
@@ -89,14 +100,11 @@ def forget_plugins() -> None:
 
 
 def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
-    own = list(_of_base(kind, _own(kind)))
-    if not own:
-        plugins = _from_other_packages(failed)
-        for base in kind.__mro__:
-            own += _of_base(base, [*_own(base), *plugins])
-    found = tuple(own)
+    found = tuple(_of_bases(kind, _own(kind), only=kind))
     if not found:
-        return found  # asked again when its adapter may be there
+        found = tuple(_of_bases(kind, _from_other_packages(failed), own=True))
+    if not found or kind is FunctionType:
+        return found  # asked again, when more is loaded
     key = identity(kind)
 
     def forget(_: ref[type], key: int = key) -> None:
@@ -111,10 +119,20 @@ def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
     return found
 
 
-def _of_base(base: type, adapters: list[Adapter]) -> Iterator[Adapter]:
-    for adapter in adapters:
-        if any(one is base for one in adapter.types()):
-            yield adapter
+def _of_bases(
+    kind: type,
+    adapters: Sequence[Adapter],
+    *,
+    only: type | None = None,
+    own: bool = False,
+) -> Iterator[Adapter]:
+    """
+    Those of *adapters*, and of memguard's *own*, that know *kind* or a base of it.
+    """
+    for base in kind.__mro__ if only is None else (only,):
+        for adapter in (*_own(base), *adapters) if own else adapters:
+            if any(one is base for one in adapter.types()):
+                yield adapter
 
 
 def _own(kind: type) -> list[Adapter]:
@@ -124,6 +142,8 @@ def _own(kind: type) -> list[Adapter]:
     top = str(kind.__module__).partition(".")[0]
     found: list[Adapter] = []
     for name in FILES.get(top, ()):
+        if NEEDS.get(name, top) not in sys.modules:
+            continue
         adapters = _loaded.get(name)
         if adapters is None:
             module: Any = import_module(f"memguard._adopt.{name}")
