@@ -33,16 +33,24 @@ PHASES: Final[Mapping[str, Phase]] = {str(phase): phase for phase in Phase}
 #: The files under `_adopt` by the first part of the module that a type comes from.
 #: Each has a tuple `ADAPTERS`.
 FILES: Final[dict[str, tuple[str, ...]]] = {
+    "_asyncio": ("aio", "aiochildren"),
+    "_io": ("files",),
     "_weakrefset": ("containers",),
+    "asyncio": ("aio", "aiochildren"),
     "builtins": ("containers", "cachetools_caches", "cachebox_caches"),
     "cachebox": ("cachebox_caches",),
     "cachetools": ("cachetools_caches",),
     "collections": ("containers",),
     "concurrent": ("executors",),
     "functools": ("lru",),
+    "io": ("files",),
+    "mmap": ("files",),
     "multiprocessing": ("processes",),
+    "socket": ("sockets",),
     "subprocess": ("processes",),
+    "tempfile": ("files",),
     "threading": ("timer",),
+    "uvloop": ("aio", "aiochildren"),
     "weakref": ("containers",),
 }
 #: What has to be loaded for a file that is looked at for types of the interpreter.
