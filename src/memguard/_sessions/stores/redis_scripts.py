@@ -6,7 +6,7 @@ is the container, `{prefix:name}`; all keys of a container begin with it, and so
 are in one slot of a cluster:
 
     :s:<id>      hash, a session: o owner, v version, r record, x end, z bytes, w who
-                 asked for it last and when; p<page>:<history> the pages of histories
+                 asked for it and when; p<page>:<history> the pages of histories
     :l:<owner>   the lease, which the server lets expire
     :o:<owner>   set, the ids an owner has        :w:<owner>  zset, those asked for
     :r:<owner>   list, its newest calls that must not happen twice, and their answers
@@ -238,22 +238,31 @@ local id, me, have, gone = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if call('EXISTS', lease(me)) == 0 then return {-1} end
 local key, now = session(id), now_ms()
 local found = call('HMGET', key, 'o', 'v', 'z', 'w')
-local holder, version, size, want = found[1], found[2], found[3], found[4]
-if holder and holder ~= me then
-  if holder ~= gone and call('EXISTS', lease(holder)) == 1 then
-    call('HSET', key, 'w', string.format('%.0f:', now) .. me)
-    call('ZADD', asked(holder), now, id)
-    call('PEXPIRE', asked(holder), WANT_MS)
-    return {0, holder}
+local holder, version, size, wants = found[1], found[2], found[3], found[4]
+local waiting, latest = {}, 0  -- others who asked within the last minute
+for at, who in string.gmatch(wants or '', '(%d+):([^\\n]*)') do
+  if who ~= me and now - tonumber(at) < WANT_MS then
+    waiting[#waiting + 1] = at .. ':' .. who
+    latest = math.max(latest, tonumber(at))
   end
+end
+if holder and holder ~= me and holder ~= gone
+    and call('EXISTS', lease(holder)) == 1 then
+  waiting[#waiting + 1] = string.format('%.0f:', now) .. me
+  call('HSET', key, 'w', table.concat(waiting, '\\n'))
+  call('ZADD', asked(holder), now, id)
+  call('PEXPIRE', asked(holder), WANT_MS)
+  return {0, holder}
+end
+if holder ~= me then
   call('SADD', owned(me), id)
   call('HSET', key, 'o', me)
+end
+if holder and holder ~= me then
   if holder == gone then call('DEL', lease(holder)) end
   call('SREM', owned(holder), id)
   call('ZREM', asked(holder), id)
 elseif not holder then
-  call('SADD', owned(me), id)
-  call('HSET', key, 'o', me)
   call('PERSIST', key)
   if not version and call('ZSCORE', base .. ':free', id) then
     -- The server let the record expire: what it weighed can only be guessed.
@@ -270,13 +279,13 @@ elseif not holder then
   end
 end
 local contended = 0
-if want then
-  local at, who = string.match(want, '^(%d+):(.*)$')
-  if who == me then
-    call('HDEL', key, 'w')
-  elseif now - tonumber(at) < WANT_MS then
-    contended = 1
-  end
+if #waiting > 0 then
+  contended = 1
+  call('HSET', key, 'w', table.concat(waiting, '\\n'))
+  call('ZADD', asked(me), latest, id)
+  call('PEXPIRE', asked(me), WANT_MS)
+elseif wants then
+  call('HDEL', key, 'w')
 end
 if not version then return {1, '0', false, contended} end
 if version == have then return {1, version, false, contended} end
