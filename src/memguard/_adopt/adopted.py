@@ -164,7 +164,8 @@ class Adopted(Node):
         """
         The name, else what the adapter calls it.
         """
-        found = self.name or self._title
+        place = self.place
+        found = self.name or self._title or (place and place.label)
         if found:
             return found
         obj = self._target()

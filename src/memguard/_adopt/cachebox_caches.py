@@ -67,11 +67,11 @@ class Cache(Adapter):
         if len(obj) > _FEW:
             return None
         try:
-            held = list(obj.items())
+            held = [*obj.keys(), *obj.values()]
         except RuntimeError:  # changed meanwhile
             return None
-        pairs = sys.getsizeof(held) + sum(map(sys.getsizeof, held))
-        return max(0, sizeof(held, limit=_LOOK) - pairs) + sys.getsizeof(obj)
+        listed = sys.getsizeof(held)
+        return max(0, sizeof(held, limit=_LOOK) - listed) + sys.getsizeof(obj)
 
     def cannot_of(self, obj: Any) -> str:
         if isinstance(obj, _library().Frozen):
