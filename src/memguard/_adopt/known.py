@@ -33,8 +33,11 @@ PHASES: Final[Mapping[str, Phase]] = {str(phase): phase for phase in Phase}
 #: The files under `_adopt` by the first part of the module that a type comes from.
 #: Each has a tuple `ADAPTERS`.
 FILES: Final[dict[str, tuple[str, ...]]] = {
-    "asyncio": ("aio", "aiochildren"),
     "_asyncio": ("aio", "aiochildren"),
+    "_io": ("files",),
+    "_weakrefset": ("containers",),
+    "aiohttp": ("aiohttp",),
+    "asyncio": ("aio", "aiochildren"),
     "blinker": ("signals",),
     "builtins": ("containers", "cachetools_caches", "cachebox_caches"),
     "cachebox": ("cachebox_caches",),
@@ -43,19 +46,19 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "concurrent": ("executors",),
     "django": ("django_caches",),
     "functools": ("lru",),
-    "_io": ("files",),
+    "httpx": ("httpx",),
     "io": ("files",),
     "logging": ("log_handlers",),
     "mmap": ("files",),
     "multiprocessing": ("processes",),
     "pyee": ("emitters",),
+    "requests": ("requests",),
     "socket": ("sockets",),
     "subprocess": ("processes",),
     "tempfile": ("files",),
     "threading": ("timer",),
     "uvloop": ("aio", "aiochildren"),
     "weakref": ("containers",),
-    "_weakrefset": ("containers",),
 }
 #: What has to be loaded for a file that is looked at for types of the interpreter.
 NEEDS: Final[dict[str, str]] = {
