@@ -29,7 +29,7 @@ CLASSES: dict[str, tuple[str, str]] = {
         "memguard:Guard",
         """start shutdown ashutdown stopped uninstall is_running sessions pool
         limiter sink log_handler adopt on_shutdown subscribe
-        memory level health snapshot audit""",
+        memory level health snapshot audit risks""",
     ),
     "Scope": (
         "memguard:Scope",
@@ -96,6 +96,7 @@ RECORDS: dict[str, str] = {
     "memguard._adopt": "AdoptedInfo",
     "memguard.typing": "Measured Risk",
     "memguard._lifecycle.report": "ResourceReport AuditReport Finding",
+    "memguard._risks.report": "RiskReport RiskRow",
     "memguard._snapshot": "GuardSnapshot KindSnapshot NodeSnapshot",
     "memguard._health": "Health MemorySample",
     "memguard._kinds.timer": "TimerInfo",

@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_sessions",),
     ("_pressure", "_leaks"),
     ("_health", "_snapshot"),
+    ("_risks",),
     ("_root",),
     ("_guard",),
     ("_process", "_telemetry"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memguard._kinds.timer import Timer
     from memguard._lifecycle.report import ShutdownReport
     from memguard._phases import Phase
+    from memguard._risks import RiskReport
     from memguard._scope import Scope
     from memguard._sessions import Connection, Session, Sessions
     from memguard._sessions.stores.redis import RedisStore
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     register = _typed.register
     release = _typed.release
     ring = _typed.ring
+    risks = _typed.risks
     scope = _typed.scope
     series = _typed.series
     sessions = _typed.sessions
@@ -85,6 +87,7 @@ __all__ = (
     "Pool",
     "RedisStore",
     "Ring",
+    "RiskReport",
     "Scope",
     "Series",
     "Session",
@@ -115,6 +118,7 @@ __all__ = (
     "register",
     "release",
     "ring",
+    "risks",
     "scope",
     "series",
     "sessions",
@@ -145,6 +149,7 @@ _PLACES: Final = {
     "Pool": "_kinds.pool",
     "RedisStore": "_sessions.stores.redis",
     "Ring": "_kinds.ring",
+    "RiskReport": "_risks",
     "Scope": "_scope",
     "Series": "_kinds.series",
     "Session": "_sessions",

@@ -93,6 +93,7 @@ class Guard(Root):
         self._token = None
         self._left = None
         self.work = False
+        self.looks = None
         self.on_uninstall: Callable[[], None] | None = None
         self._active_token: Token[Guard | None] | None = None
         self._renew()

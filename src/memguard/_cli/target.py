@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
-__all__ = ("BadTarget", "load")
+__all__ = ("BadTarget", "find", "load")
 
 
 class BadTarget(Exception):
@@ -24,6 +24,21 @@ def load(target: str) -> Callable[[], Any] | None:
     """
     Import the module or the script and return the function that was named, if any.
 
+    As `find`; what is named has to be callable.
+    """
+    found = find(target)
+    if ":" not in target:
+        return None
+    if not callable(found):
+        msg = f"{target} is a {type(found).__qualname__}; name a function"
+        raise BadTarget(msg)
+    return found  # type: ignore[no-any-return]
+
+
+def find(target: str) -> Any:
+    """
+    Import the module or the script and return it, or what was named in it.
+
     A script is imported as well, so what stands under `if __name__ == "__main__":`
     is not run. What the program raises while it is imported passes through.
     """
@@ -32,22 +47,16 @@ def load(target: str) -> Callable[[], Any] | None:
         msg = f"{target!r} must be module, module:function or script.py[:function]"
         raise BadTarget(msg)
     if place.endswith(".py") or os.sep in place:
-        module = _script(place)
+        found = _script(place)
     else:
-        module = _module(place)
-    if not name:
-        return None
-    found = module
-    for part in name.split("."):
+        found = _module(place)
+    for part in name.split(".") if name else ():
         try:
             found = getattr(found, part)
         except AttributeError:
             msg = f"{place} has no attribute {name!r}"
             raise BadTarget(msg) from None
-    if not callable(found):
-        msg = f"{target} is a {type(found).__qualname__}; name a function"
-        raise BadTarget(msg)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _module(name: str) -> Any:

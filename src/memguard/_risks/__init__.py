@@ -1,0 +1,9 @@
+"""
+What may grow without bound: everything registered, and what modules hold by themselves.
+"""
+
+from memguard._risks.growth import Looks
+from memguard._risks.report import RiskReport, RiskRow
+from memguard._risks.survey import look, risks_of
+
+__all__ = ("Looks", "RiskReport", "RiskRow", "look", "risks_of")

@@ -1,0 +1,206 @@
+"""
+The rule for built-in containers that nobody caps: growth, size, and what code does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from memguard._risks.growth import Trend
+from memguard._risks.measure import entry_bytes, newest, own_bytes
+from memguard._risks.reading import attributes_of, qualname_of
+from memguard._risks.shapes import BYTES, DEQUE, DICT, LIST, SET, Shape, base_length
+from memguard._settings.units import format_duration
+
+if TYPE_CHECKING:
+    from memguard._risks.scene import Place, Scene
+
+__all__ = ("cap_of", "grown", "judge_container")
+
+_LEAST_MEASURED: Final = 32
+# Of a library only what is very large or has grown by so much is anybody's business.
+_LIBRARY_GREW: Final = 1_000
+_LIBRARY_NOTED: Final = 64
+_LIBRARY_LARGE: Final = 50_000
+_CAP_WORDS: Final = ("max", "capacity", "limit")
+_MAXLEN: Final = deque.__dict__["maxlen"].__get__
+
+_FIXES: Final = {
+    id(DICT): (
+        "make it a cache with a cap, such as memguard.cache({name!r}, max_entries=...,"
+        " ttl=...), or remove entries when their owner ends"
+    ),
+    id(LIST): (
+        "make it a ring, such as memguard.ring({name!r}, max_entries=...), or write"
+        " it away with memguard.sink(...)"
+    ),
+    id(SET): (
+        "make it a cache with a cap, such as memguard.cache({name!r}, max_entries=...),"
+        " or discard members when their owner ends"
+    ),
+    id(DEQUE): (
+        "give it a maxlen, or make it a ring: memguard.ring({name!r}, max_entries=...)"
+    ),
+    id(BYTES): "empty it when it was used, or write it away with memguard.sink(...)",
+}
+
+
+def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
+    """
+    Put a built-in container, or a subclass of one, on the list if it belongs there.
+    """
+    length = base_length(obj, shape)
+    if place.library and length < _LIBRARY_NOTED:
+        return
+    trend = scene.trend(place.name, length)
+    if scene.only_counts:
+        return
+    if place.library:
+        _judge_library(scene, place, obj, shape, trend)
+        return
+    cap = cap_of(obj, shape)
+    if cap is not None and cap >= length:
+        _add_capped(scene, place, obj, shape, cap)
+        return
+    size = None
+    if length >= _LEAST_MEASURED or (length and trend.growing):
+        size = _entry_bytes(obj, shape, length)
+    level = scene.size_level(length, None if size is None else size * length)
+    points = level + 2 * trend.growing if level else int(trend.growing)
+    reasons = [grown(trend)] if trend.growing else []
+    if shape is DEQUE:
+        points += 1
+        reasons.append("a deque without maxlen never drops anything")
+    if trend.steady and level:
+        points -= 1
+        reasons.append(
+            f"has not grown since the first look {format_duration(trend.since_s)} ago"
+        )
+    if points <= 0:
+        return
+    if not trend.growing and level:
+        reasons.insert(
+            0, f"it is large, and nothing is known that bounds it ({_held(place)})"
+        )
+    elif trend.growing and place.owner == "class":
+        reasons.append(_held(place))
+    scene.add(
+        "unbounded-container",
+        _kind_of(obj, shape),
+        place.name,
+        grade=points,
+        reason="; ".join(reasons),
+        fix=_FIXES[id(shape)].format(name=place.attr),
+        entries=length,
+        entry_bytes=size,
+        unit="bytes" if shape is BYTES else "entries",
+    )
+
+
+def _judge_library(
+    scene: Scene, place: Place, obj: Any, shape: Shape, trend: Trend
+) -> None:
+    grew = trend.growing and trend.now - trend.first >= _LIBRARY_GREW
+    size = None
+    if grew or trend.now >= _LARGE_LOOKED:
+        size = _entry_bytes(obj, shape, trend.now)
+    held = (size or 0) * trend.now
+    large = trend.now >= _LIBRARY_LARGE or held >= _LIBRARY_BYTES
+    if not (grew or large) or (large and trend.steady):
+        return
+    cap = cap_of(obj, shape)
+    if cap is not None and cap >= trend.now:
+        return
+    scene.add(
+        "growing-in-library" if grew else "large-in-library",
+        _kind_of(obj, shape),
+        place.name,
+        grade=1 + grew,
+        reason=grown(trend) if grew else "it is large, and may belong there",
+        fix="look for what is created again and again (clients, loggers, classes,"
+        " names built from ids) and make it once; clear it by the library's own means",
+        entries=trend.now,
+        entry_bytes=size,
+        unit="bytes" if shape is BYTES else "entries",
+        library=True,
+    )
+
+
+_LARGE_LOOKED: Final = 10_000
+_LIBRARY_BYTES: Final = 16 << 20
+
+
+def _add_capped(scene: Scene, place: Place, obj: Any, shape: Shape, cap: int) -> None:
+    length = base_length(obj, shape)
+    size = _entry_bytes(obj, shape, length) if length else None
+    scene.add(
+        "capped-container",
+        _kind_of(obj, shape),
+        place.name,
+        grade=0,
+        reason=f"capped at {cap:,} entries",
+        entries=cap,
+        entry_bytes=size,
+        capped=True,
+    )
+
+
+def _entry_bytes(obj: Any, shape: Shape, length: int) -> int | None:
+    """
+    The mean bytes of an entry, with its place in the container itself.
+    """
+    if shape is BYTES:
+        return 1
+    size = entry_bytes(newest(obj))
+    return None if size is None else size + own_bytes(obj) // max(1, length)
+
+
+def cap_of(obj: Any, shape: Shape) -> int | None:
+    """
+    The cap something says it has: a maxlen, or a whole number that is called so.
+    """
+    if shape is DEQUE:
+        maxlen = _MAXLEN(obj)
+        if maxlen is not None:
+            return int(maxlen)
+    return said_cap(attributes_of(obj))
+
+
+def said_cap(own: dict[str, Any] | None) -> int | None:
+    """
+    The smallest attribute that is called a maximum, a capacity or a limit.
+    """
+    found = None
+    for name, value in list(own.items()) if own else ():
+        if type(value) is int and type(name) is str and 0 < value < 1 << 40:
+            low = name.lower()
+            if any(word in low for word in _CAP_WORDS):
+                found = value if found is None else min(found, value)
+    return found
+
+
+def grown(trend: Trend) -> str:
+    """
+    The sentence about growth.
+    """
+    often = f", at each of {trend.rises} looks" if trend.rises > 1 else ""
+    return (
+        f"grew from {trend.first:,} to {trend.now:,} entries since the first look"
+        f" {format_duration(trend.since_s)} ago{often}"
+    )
+
+
+def _held(place: Place) -> str:
+    if place.owner == "class":
+        return "all instances of the class share it, and it lives as long as the class"
+    if place.owner == "closure":
+        return "a function's closure holds it, as long as the function lives"
+    if place.owner == "default":
+        return "a default argument is made once and shared by all calls"
+    return "it lives as long as the process"
+
+
+def _kind_of(obj: Any, shape: Shape) -> str:
+    kind = type(obj)
+    return qualname_of(kind) or shape.kind

@@ -1,0 +1,190 @@
+"""
+What a guard owns, put together by kind, owner, name and place of creation.
+
+A thousand sessions with a ring each are one row with a thousand instances. The tree is
+read in slices, and of a branch with very many children only the first and the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from memguard._sites import Site, call_site
+from memguard._tree import Branch
+
+if TYPE_CHECKING:
+    from memguard._risks.scene import Scene
+    from memguard._tree import Node
+
+__all__ = ("OTHER", "Group", "read_tree")
+
+_CHUNK: Final = 500  # children read in one step
+_CHILDREN: Final = 40_000  # of one branch that are read one by one
+_GROUPS: Final = 2_000
+_NAMES: Final = 100  # of one kind and place that are rows of their own
+_SAMPLED: Final = 12  # nodes of a group that are looked at
+OTHER: Final = "(many names)"
+
+
+class Group:
+    """
+    Nodes of one kind that were made at one place for one sort of owner.
+    """
+
+    __slots__ = ("count", "has_site", "kind", "label", "nodes", "owner", "owner_kind")
+
+    def __init__(
+        self, kind: str, label: str, owner: str, owner_kind: str, *, has_site: bool
+    ) -> None:
+        self.kind = kind
+        self.label = label
+        self.owner = owner
+        self.owner_kind = owner_kind
+        self.has_site = has_site
+        self.count: float = 0
+        self.nodes: list[Node] = []
+
+    @property
+    def site(self) -> str:
+        """
+        Where they were made, as `file:line in function`.
+        """
+        return call_site(self.nodes[0].site if self.has_site else None)
+
+    @property
+    def name(self) -> str:
+        """
+        For people: the owner's name, unless that is the guard, and their own.
+        """
+        return self.label if not self.owner else f"{self.owner}/{self.label}"
+
+    @property
+    def where(self) -> str:
+        """
+        The place of this group for what earlier looks have seen.
+        """
+        return f"tree: {self.kind} {self.owner_kind} {self.name} {self.site}"
+
+    @property
+    def instances(self) -> int:
+        return round(self.count)
+
+
+def read_tree(scene: Scene, guard: Any) -> list[Group]:
+    """
+    Everything that *guard* owns.
+    """
+    groups: dict[tuple[Any, ...], Group] = {}
+    names: dict[tuple[Any, ...], set[str]] = {}
+    for node, weight in _nodes(scene, guard, 1.0):
+        _group(groups, names, guard, node, weight)
+    return list(groups.values())
+
+
+def _nodes(scene: Scene, branch: Branch, weight: float) -> Iterator[tuple[Node, float]]:
+    """
+    Everything below *branch*, with how many each one stands for.
+    """
+    for child, each in _children(scene, branch):
+        yield child, weight * each
+        if isinstance(child, Branch) and child._children:
+            yield from _nodes(scene, child, weight * each)
+
+
+def _children(scene: Scene, branch: Branch) -> Iterator[tuple[Node, float]]:
+    children = branch._children
+    if not children:
+        return
+    count = len(children)
+    if count <= _CHUNK:
+        for child in list(children):
+            scene.pace.step()
+            yield child, 1.0
+        return
+    if count <= _CHILDREN:
+        found = _first(children, count)
+        each = count / max(1, len(found))
+    else:
+        half = _CHILDREN // 4
+        found = [*_first(children, half), *_last(children, half)]
+        each = count / max(1, len(found))
+    for child in found:
+        scene.pace.step()
+        yield child, each
+
+
+def _first(children: dict[Any, Any], most: int) -> list[Any]:
+    """
+    Children from the first one on; fewer where they change while they are read.
+    """
+    found: list[Any] = []
+    steps = iter(children)
+    try:
+        while len(found) < most:
+            some = list(islice(steps, min(_CHUNK, most - len(found))))
+            if not some:
+                break
+            found.extend(some)
+    except RuntimeError:
+        # It changed. What was read stands for the rest.
+        found = found or list(children)[:most]
+    return found
+
+
+def _last(children: dict[Any, Any], most: int) -> list[Any]:
+    try:
+        return list(islice(reversed(children), most))
+    except RuntimeError:
+        return []
+
+
+def _group(
+    groups: dict[tuple[Any, ...], Group],
+    names: dict[tuple[Any, ...], set[str]],
+    guard: Any,
+    node: Node,
+    weight: float,
+) -> None:
+    place = _place(node)
+    kind = node.kind
+    owner = node.owner
+    owner_kind = "guard" if owner is guard or owner is None else owner.kind
+    owner_name = "" if owner_kind == "guard" else owner.label  # type: ignore[union-attr]
+    label = node.label
+    for which in (("owner", owner_kind), ("name", kind, place)):
+        known = names.setdefault(which, set())
+        one = owner_name if which[0] == "owner" else label
+        if one not in known:
+            if len(known) >= _NAMES:
+                if which[0] == "owner":
+                    owner_name = OTHER
+                else:
+                    label = OTHER
+            else:
+                known.add(one)
+    key = (kind, owner_kind, owner_name, label, place)
+    group = groups.get(key)
+    if group is None:
+        if len(groups) >= _GROUPS:
+            key = (kind, "", "", OTHER, None)
+            label, owner_name, owner_kind, place = OTHER, "", "", None
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group(
+                kind, label, owner_name, owner_kind, has_site=place is not None
+            )
+    group.count += weight
+    if len(group.nodes) < _SAMPLED:
+        group.nodes.append(node)
+
+
+def _place(node: Any) -> Any:
+    raw = getattr(node, "_site", None)
+    if isinstance(raw, tuple):
+        return id(raw[0]), raw[1]
+    if isinstance(raw, Site):
+        return id(raw._code), raw._lasti
+    # What is registered keeps its site in two parts.
+    return None if raw is None else (id(raw), getattr(node, "_lasti", 0))
