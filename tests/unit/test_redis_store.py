@@ -269,7 +269,7 @@ def test_many_at_once(plain: Any, raw: redis.Redis) -> None:
         assert plain.delete(one, ME)
     plain.leave(ME)
     left = {key.removeprefix(BASE.encode()) for key in raw.keys("*")}
-    assert left <= {b":seq", b":horizon"}
+    assert left <= {b":seq", b":horizon", b":r:" + ME.encode()}
 
 
 def test_a_record_heavier_than_one_step(plain: Any) -> None:
@@ -366,12 +366,13 @@ def test_scripts_that_the_server_forgot(plain: Any, raw: redis.Redis) -> None:
     assert ["a"] == plain.ids()
 
 
-@pytest.mark.parametrize("verb", ["put", "delete"])
+@pytest.mark.parametrize("verb", ["put", "keep", "delete"])
 def test_an_answer_that_was_lost_is_given_again(
-    verb: str, redis_server: RedisServer, plain: Any
+    verb: str, redis_server: RedisServer, raw: redis.Redis, plain: Any
 ) -> None:
     """
-    The client tries again by itself; what the first try did is not called refused.
+    The client tries again by itself; what the first try did is not called refused,
+    also where a successor has come in between.
     """
 
     class LosesAnswers(redis.UnixDomainSocketConnection):
@@ -382,8 +383,15 @@ def test_an_answer_that_was_lost_is_given_again(
             if LosesAnswers.lose and not isinstance(answer, Exception):
                 LosesAnswers.lose -= 1
                 self.disconnect()
+                meanwhile()
                 raise redis.ConnectionError
             return answer
+
+    def meanwhile() -> None:
+        raw.delete(f"{BASE}:l:{ME}")
+        assert isinstance(plain.claim("a", OTHER), Claim)
+        assert [True] == plain.put(OTHER, [entry("a", 3)])
+        plain.reap()
 
     pool = redis.ConnectionPool(
         connection_class=LosesAnswers,
@@ -396,14 +404,14 @@ def test_an_answer_that_was_lost_is_given_again(
         saved(space, "a", release=False)
         plain.join(OTHER, 60.0)
         LosesAnswers.lose = 1
-        if verb == "put":
-            assert [True] == space.put(ME, [entry("a", 2)])
-            assert [False] == space.put(ME, [entry("a", 2)])
-        else:
+        if verb == "delete":
             assert space.delete("a", ME)
             assert not space.delete("a", ME)
+        else:
+            late = entry("a", 2, release=verb == "put")
+            assert [True] == space.put(ME, [late])
+            assert [False] == space.put(ME, [late])
         assert 0 == LosesAnswers.lose
-        assert isinstance(plain.claim("a", OTHER), Claim)
 
 
 def test_containers_and_prefixes_are_apart(raw: redis.Redis) -> None:

@@ -14,8 +14,8 @@ are in one slot of a cluster:
     :free        zset, nobody's sessions by their end (inf: never)
     :bytes  :seq  :horizon                        :q  :q:<n>  records put aside
 
-A client that lost its connection before the answer came sends a call again: then what
-gave a session away is not the owner's any more, and its first answer is looked up.
+A client that lost its connection before the answer came sends a call again. If the
+session is not the owner's any more by then, the first answer is looked up.
 
 A script without memory left fails at its first command that needs some and leaves
 everything as it was, because such a command comes first everywhere.
@@ -224,7 +224,7 @@ for _, id in ipairs(call('SRANDMEMBER', owned(owner), ARGV[3])) do
 end
 local left = call('SCARD', owned(owner))
 if left == 0 then
-  call('DEL', asked(owner), base .. ':r:' .. owner)
+  call('DEL', asked(owner))
   call('SREM', base .. ':owners', owner)
 end
 return {freed, left}
@@ -306,7 +306,7 @@ PUT: Final = (
     _FREE
     + _TWICE
     + """
-local owner, nonce, at, answer, released = ARGV[1], ARGV[2], 3, {}, false
+local owner, nonce, at, answer = ARGV[1], ARGV[2], 3, {}
 while ARGV[at] do
   local id, version, ends = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local release, body, pages = ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 5])
@@ -330,17 +330,17 @@ while ARGV[at] do
       end
     end
     call('HSET', key, 'z', size)
-    if release == '1' then
-      free(id, owner)
-      released = true
-    end
+    if release == '1' then free(id, owner) end
   end
   answer[#answer + 1] = mine and '1' or '0'
   at = at + 3 * pages
 end
 local all = table.concat(answer)
-if string.find(all, '0', 1, true) then all = noted(owner, nonce) or all end
-if released then note(owner, nonce, all) end
+if string.find(all, '0', 1, true) then
+  local first = noted(owner, nonce)
+  if first then return first end
+end
+if string.find(all, '1', 1, true) then note(owner, nonce, all) end
 return all
 """
 )
