@@ -148,6 +148,8 @@ def test_unbounded_caches_have_no_limits() -> None:
     assert read("memguard.cache.entry.limit", seen) == []
     assert read("memguard.cache.memory.limit", seen) == []
     assert read("memguard.cache.memory.usage", seen) == []
+    unknown = Observed(caches=(CacheRow("c", 1, None, None, None, None, None, {}),))
+    assert read("memguard.cache.requests", unknown) == []
     assert read("memguard.cache.requests", seen) == [
         (0, {"memguard.cache.name": "c", "memguard.cache.result": "hit"}),
         (0, {"memguard.cache.name": "c", "memguard.cache.result": "miss"}),

@@ -42,9 +42,10 @@ class Seen:
     What was last measured of one object, and when it was weighed.
     """
 
-    __slots__ = ("measured", "weighed_at", "weight")
+    __slots__ = ("label", "measured", "weighed_at", "weight")
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
+        self.label = label
         self.measured = UNKNOWN
         self.weight: int | None = None
         self.weighed_at = float("-inf")
@@ -383,7 +384,7 @@ class Adopted(Node):
     def _note(self) -> Seen:
         seen = self.seen
         if seen is None:
-            seen = self.seen = Seen()
+            seen = self.seen = Seen(self.label)
         return seen
 
     def memory_bytes(self) -> int | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard._records import changed, record
+from memguard._telemetry.adopted import adopted_cache, is_adopted, note_adopted
 from memguard._telemetry.names import Names
 from memguard._telemetry.observation import CacheRow, FigureRow, ResourceRow
 
@@ -44,6 +45,7 @@ _TOLD: Final[dict[str, tuple[str, ...]]] = {
         "failures",
     ),
     "log_handler": (),
+    "container": ("entries", "max_entries", "bytes", "max_bytes"),
 }
 
 
@@ -82,7 +84,9 @@ def take_census(root: Branch, names: Names) -> Census:
             oldest[node.tally] = node.born
         if node.owner is root:
             _note_container(node, names, limits, caches)
-            if node.kind in _TOLD:
+            if is_adopted(node):
+                note_adopted(node, names, figures)
+            elif node.kind in _TOLD:
                 _note_figures(node, names, figures)
     rows: dict[tuple[str, str], ResourceRow] = {}
     for kind, name, tally in _tallies(registry):
@@ -171,15 +175,20 @@ def _note_container(
         if known:
             limits[names.bounded("session", node.label)] = min(known)
     elif node.kind == "cache":
-        row = _cache_row(names.bounded("cache", node.label)[1], found.info())
-        first = caches.get(row.name)
-        caches[row.name] = row if first is None else _caches_together(first, row)
+        row = adopted_cache(node, names) or _cache_row(node, names)
+        if row is not None:
+            first = caches.get(row.name)
+            caches[row.name] = row if first is None else _caches_together(first, row)
 
 
-def _cache_row(name: str, info: Any) -> CacheRow:
+def _cache_row(node: Any, names: Names) -> CacheRow | None:
     """
     What a cache tells, less what went for a newer value: that is no eviction.
     """
+    if is_adopted(node):
+        return None  # not measured so far
+    name = names.bounded("cache", node.label)[1]
+    info = node.info()
     evictions = {
         reason: many for reason, many in info.causes.items() if reason != "replaced"
     }
@@ -205,10 +214,14 @@ def _caches_together(first: CacheRow, second: CacheRow) -> CacheRow:
         max_entries=None,
         bytes_held=(first.bytes_held or 0) + (second.bytes_held or 0),
         max_bytes=None,
-        hits=first.hits + second.hits,
-        misses=first.misses + second.misses,
+        hits=_sum(first.hits, second.hits),
+        misses=_sum(first.misses, second.misses),
         evictions=_sums(first.evictions, second.evictions),
     )
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
 
 
 def _note_figures(

@@ -33,7 +33,8 @@ class ResourceRow:
 @record
 class CacheRow:
     """
-    The counters of one cache. None where it has no such limit, or does not weigh.
+    The counters of one cache. None where it has no such limit, does not weigh, or was
+    adopted and does not count.
     """
 
     name: str
@@ -41,8 +42,8 @@ class CacheRow:
     max_entries: int | None
     bytes_held: int | None
     max_bytes: int | None
-    hits: int
-    misses: int
+    hits: int | None
+    misses: int | None
     evictions: Mapping[str, int]
 
 

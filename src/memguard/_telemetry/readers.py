@@ -38,6 +38,7 @@ TYPE: Final = "memguard.resource.type"
 NAME: Final = "memguard.resource.name"
 REASON: Final = "memguard.release.reason"
 CACHE: Final = "memguard.cache.name"
+CONTAINER: Final = "memguard.container.name"
 RESULT: Final = "memguard.cache.result"
 EVICTION: Final = "memguard.cache.eviction.reason"
 LIMITER: Final = "memguard.limiter.name"
@@ -150,8 +151,9 @@ def requests(observed: Observed) -> Iterable[Point]:
     Look-ups of each cache, by result.
     """
     for row in observed.caches:
-        yield row.hits, {CACHE: row.name, RESULT: "hit"}
-        yield row.misses, {CACHE: row.name, RESULT: "miss"}
+        if row.hits is not None and row.misses is not None:
+            yield row.hits, {CACHE: row.name, RESULT: "hit"}
+            yield row.misses, {CACHE: row.name, RESULT: "miss"}
 
 
 def evictions(observed: Observed) -> Iterable[Point]:

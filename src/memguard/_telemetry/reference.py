@@ -68,6 +68,7 @@ def reference() -> str:
         ("Memory and its limit", ("memguard.memory.", "memguard.pressure.")),
         ("Resources", ("memguard.resource.",)),
         ("Caches", ("memguard.cache.",)),
+        ("Adopted containers", ("memguard.container.",)),
         ("The budget of caches and rings", ("memguard.budget.",)),
         ("Limiters", ("memguard.limiter.",)),
         ("Sinks", ("memguard.sink.",)),

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 from memguard._records import record
 from memguard._telemetry.readers import (
     CACHE,
+    CONTAINER,
     EVICTION,
     GENERATION,
     LEVEL,
@@ -215,7 +216,7 @@ TABLE: Final[tuple[Instrument, ...]] = (
     _amount(
         "memguard.cache.entry.count",
         "{entry}",
-        "Entries of a cache of the guard itself (not of a scope).",
+        "Entries of a cache of the guard itself (not of a scope), or of one adopted.",
         caches(lambda row: row.entries),
         CACHE,
     ),
@@ -255,6 +256,34 @@ TABLE: Final[tuple[Instrument, ...]] = (
         evictions,
         CACHE,
         EVICTION,
+    ),
+    _amount(
+        "memguard.container.entry.count",
+        "{entry}",
+        "Entries of a container that was adopted by its place.",
+        figure("container", "entries", CONTAINER),
+        CONTAINER,
+    ),
+    _amount(
+        "memguard.container.entry.limit",
+        "{entry}",
+        "How many entries the container may have, where that is bounded.",
+        figure("container", "max_entries", CONTAINER),
+        CONTAINER,
+    ),
+    _amount(
+        "memguard.container.memory.usage",
+        "By",
+        "What the container holds, as estimated from a part of it.",
+        figure("container", "bytes", CONTAINER),
+        CONTAINER,
+    ),
+    _amount(
+        "memguard.container.memory.limit",
+        "By",
+        "What the container may hold, where that is bounded.",
+        figure("container", "max_bytes", CONTAINER),
+        CONTAINER,
     ),
     _amount(
         "memguard.budget.limit",
