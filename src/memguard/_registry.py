@@ -81,6 +81,7 @@ class Registry:
         "scheduler",
         "series_names",
         "sites",
+        "stores",
         "tallies",
         "tasks",
         "tick",
@@ -125,6 +126,8 @@ class Registry:
         self.rounds: Any = None
         # Seconds from one of these looks to the next.
         self.tick = 1.0
+        # Stores of sessions by their path: several containers have one in common.
+        self.stores: dict[str, Any] = {}
         # The series that one owner may have.
         self.series_names = 1000
         # The longest wait for work in hand, seconds.

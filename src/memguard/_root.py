@@ -48,6 +48,12 @@ class Root(Scope):
         settings: Settings
         started_at: float | None
 
+    def state_directory(self) -> str | None:
+        """
+        Where what outlives the process is kept; None where nothing is to be.
+        """
+        return self.settings.state_dir
+
     # -- what only a guard makes -------------------------------------------------------
 
     def sessions(
@@ -65,6 +71,8 @@ class Root(Scope):
         durable: bool = False,
         store: Any = None,
         codec: Any = "json",
+        schema: int = 1,
+        archive: Any = None,
     ) -> Sessions:
         """
         The sessions of that name, made on first call.
@@ -86,6 +94,8 @@ class Root(Scope):
                 durable=durable,
                 store=store,
                 codec=codec,
+                schema=schema,
+                archive=archive,
             )
         )
 

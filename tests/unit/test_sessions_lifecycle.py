@@ -306,17 +306,20 @@ def test_a_backup_is_no_use_of_the_session(
     assert 0 == len(disk)
 
 
-def test_a_record_that_cannot_be_read_is_an_error_and_stays(
-    guard: Guard, disk: Disk
+def test_a_record_that_cannot_be_read_is_put_aside_and_told(
+    guard: Guard, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Nobody gets an empty session instead of a broken one.
+    The session begins anew, and what was left of it is there to be looked at.
     """
     chat = guard.sessions("chat", store=disk)
     disk.put("ann", b"?what")
-    with pytest.raises(ValueError, match="does not write"), chat.open("ann"):
-        pass
-    assert (1, 0, 0) == (len(disk), len(chat), chat.live)
+    with chat.open("ann") as session:
+        assert {} == session.data
+        session.data["a"] = 1
+    assert (2, 1, 1) == (len(disk), len(chat), chat.live)
+    assert "put aside" in caplog.text
+    assert "what" not in caplog.text
 
 
 class Doors(Disk):

@@ -11,9 +11,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from memguard._sessions.codec import JsonCodec, codec_of, pack, unpack
+from memguard._sessions.codec import JsonCodec, codec_of
 from memguard._sessions.data import SessionData
 from memguard._sessions.expiry import Alarm, Clocks, Deadlines, Verdict
+from memguard._sessions.record import (
+    HEADER_BYTES,
+    Header,
+    Torn,
+    read_header,
+    read_record,
+    write_record,
+)
 from memguard._sessions.slots import Slot
 from memguard._sessions.stores import MemoryStore, store_of
 
@@ -130,6 +138,22 @@ def test_data_are_a_dictionary_of_json() -> None:
 # -- records -----------------------------------------------------------------------
 
 
+def written(raw: bytes, **changes: Any) -> bytes:
+    """
+    A record of *raw*.
+    """
+    facts = {
+        "codec": 1,
+        "schema": 1,
+        "version": 7,
+        "born": 10.0,
+        "used": 20.0,
+        "expires_at": 30.0,
+        "writer": 5,
+    }
+    return write_record(raw, **{**facts, **changes})
+
+
 @settings(max_examples=40, deadline=None)
 @given(JSON_VALUES)
 def test_json_comes_back_as_it_was(value: Any) -> None:
@@ -138,17 +162,25 @@ def test_json_comes_back_as_it_was(value: Any) -> None:
     """
     codec = JsonCodec()
     content = {"data": {"value": value}, "rings": {}}
-    assert content == codec.loads(unpack(pack(codec.dumps(content))))
+    _, raw = read_record(written(codec.dumps(content)))
+    assert content == codec.loads(raw)
 
 
 @given(st.binary(max_size=2000))
-def test_packing_never_costs_more_than_a_byte(raw: bytes) -> None:
+def test_a_record_costs_no_more_than_its_header(raw: bytes) -> None:
     """
     It is squeezed only where that is shorter.
     """
-    record = pack(raw)
-    assert raw == unpack(record)
-    assert len(record) <= len(raw) + 1
+    record = written(raw)
+    assert (Header(1, 1, 7, 10.0, 20.0, 30.0, 5), raw) == read_record(record)
+    assert len(record) <= len(raw) + HEADER_BYTES
+
+
+def test_a_session_need_not_expire() -> None:
+    """
+    The header has a word for never.
+    """
+    assert read_header(written(b"", expires_at=None)).expires_at is None
 
 
 def test_a_history_is_squeezed() -> None:
@@ -157,16 +189,33 @@ def test_a_history_is_squeezed() -> None:
     """
     message = {"from": "ann", "text": "have you seen the message of yesterday?"}
     raw = JsonCodec().dumps({"data": {}, "rings": {"messages": [message] * 20}})
-    assert len(pack(raw)) * 4 < len(raw)
+    assert len(written(raw)) * 4 < len(raw)
 
 
 def test_a_record_of_another_make_is_an_error() -> None:
     """
     Also an empty one.
     """
-    for record in (b"", b"?", b"{}"):
-        with pytest.raises(ValueError, match="does not write"):
-            unpack(record)
+    for record in (b"", b"?", b"{}", b"x" * 200):
+        with pytest.raises(Torn, match="header that memguard writes"):
+            read_record(record)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(min_size=1, max_size=600), st.data())
+def test_a_torn_record_is_refused(raw: bytes, chosen: st.DataObject) -> None:
+    """
+    Cut anywhere, or with any one bit the other way round.
+    """
+    record = written(raw)
+    cut = chosen.draw(st.integers(0, len(record) - 1))
+    with pytest.raises(Torn):
+        read_record(record[:cut])
+    place = chosen.draw(st.integers(0, len(record) - 1))
+    bit = 1 << chosen.draw(st.integers(0, 7))
+    changed = bytes([*record[:place], record[place] ^ bit, *record[place + 1 :]])
+    with pytest.raises(Torn):
+        read_record(changed)
 
 
 @pytest.mark.parametrize(

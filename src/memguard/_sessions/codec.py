@@ -1,19 +1,31 @@
 """
-Sessions as bytes: JSON, squeezed where it pays. Pure, and never a pickle.
+The content of sessions as bytes: JSON, and never a pickle unless it is asked for.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-__all__ = ("Codec", "JsonCodec", "codec_of", "pack", "unpack")
+from memguard.errors import SessionUnreadable
 
-# The first byte of a record says how the rest is written.
-_PLAIN: Final = b"p"
-_SQUEEZED: Final = b"z"
-# Below this zlib's own header and table eat what it saves.
-_SQUEEZE_FROM_BYTES: Final = 200
-_LEVEL: Final = 1  # three times as fast as 6, for about a tenth more bytes
+if TYPE_CHECKING:
+    from memguard._sessions.options import Options
+    from memguard._sessions.record import Header
+
+__all__ = (
+    "JSON_NUMBER",
+    "Codec",
+    "JsonCodec",
+    "codec_number",
+    "codec_of",
+    "read_content",
+)
+
+# What the header of a record says of its content. Never change one.
+JSON_NUMBER: Final = 1
+_NUMBERS: Final = {"json": JSON_NUMBER, "bytes": 2, "pickle": 3}
+_OTHER: Final = 255
 
 
 class Codec(Protocol):
@@ -66,6 +78,13 @@ class JsonCodec:
         return self._decode(raw.decode("utf-8", "surrogatepass"))
 
 
+def codec_number(codec: Any) -> int:
+    """
+    The number that records of that codec bear.
+    """
+    return _NUMBERS.get(codec, _OTHER) if isinstance(codec, str) else _OTHER
+
+
 def codec_of(codec: Any) -> Codec:
     """
     What a caller passed as `codec`, checked.
@@ -83,32 +102,47 @@ def codec_of(codec: Any) -> Codec:
     raise ValueError(msg)
 
 
-def pack(raw: bytes) -> bytes:
+def read_content(
+    header: Header,
+    raw: bytes,
+    options: Options,
+    upgrade: Callable[[Any, int], Any] | None,
+) -> Any:
     """
-    The record for *raw*: squeezed if that is shorter.
+    The content of a record, of this program's schema.
+
+    *upgrade* is called with the content and its schema where that is an older one.
+    Raises SessionUnreadable where there is nobody to do it, or the schema is newer.
     """
-    if len(raw) >= _SQUEEZE_FROM_BYTES:
-        import zlib
+    if header.codec != options.codec_number:
+        msg = (
+            "a session was written with another codec; ask for the sessions with the"
+            " codec they were made with, or end them"
+        )
+        raise SessionUnreadable(msg)
+    if header.schema > options.schema or (
+        header.schema < options.schema and upgrade is None
+    ):
+        msg = (
+            f"a session was written with schema {header.schema}, and this program has"
+            f" {options.schema}; teach it the other one with @sessions.on_upgrade, or"
+            " end the session"
+        )
+        raise SessionUnreadable(msg)
+    content = options.codec.loads(raw)
+    if header.schema < options.schema and upgrade is not None:
+        content["data"] = _dictionary(upgrade(content["data"], header.schema))
+    return content
 
-        squeezed = zlib.compress(raw, _LEVEL)
-        if len(squeezed) < len(raw):
-            return _SQUEEZED + squeezed
-    return _PLAIN + raw
 
-
-def unpack(record: bytes) -> bytes:
-    """
-    What was packed. Raises ValueError for a record of another make.
-    """
-    how, rest = record[:1], record[1:]
-    if how == _PLAIN:
-        return rest
-    if how == _SQUEEZED:
-        import zlib
-
-        return zlib.decompress(rest)
-    msg = "a session's record starts with a byte that memguard does not write"
-    raise ValueError(msg)
+def _dictionary(data: Any) -> dict[str, Any]:
+    if isinstance(data, dict):
+        return data
+    msg = (
+        "on_upgrade has to return the data of the session, a dictionary, not"
+        f" {type(data).__qualname__}"
+    )
+    raise TypeError(msg)
 
 
 def _refuse_odd_keys(content: Any) -> None:

@@ -6,19 +6,27 @@ A forked child gets a new one; whoever still holds the old one does nothing with
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from memguard._latch import Latch
 from memguard._phases import CLOSING, OPEN
+from memguard._probes.identity import identity
 from memguard._records import changed
 from memguard._sessions.closing import Apart
-from memguard._sessions.codec import pack, unpack
-from memguard._sessions.expiry import Alarm
+from memguard._sessions.codec import read_content
+from memguard._sessions.expiry import Alarm, earliest
+from memguard._sessions.leasing import NO_LEASE, Lease
+from memguard._sessions.placing import place
+from memguard._sessions.record import Header, read_record, write_record
 from memguard._sessions.steps import Call, Steps
-from memguard._sessions.stores import MemoryStore, Store
+from memguard._sessions.stores import Entry
+from memguard._sessions.stores.plain import PlainSpace
 from memguard._sessions.table import Table
 from memguard._sites import call_site
-from memguard.errors import ScopeClosed, SessionsFull
+from memguard.errors import ScopeClosed, SessionLost, SessionsFull
 
 if TYPE_CHECKING:
     from memguard._registry import Registry
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from memguard._sessions.options import Options
     from memguard._sessions.session import Session
     from memguard._sessions.slots import Slot
+    from memguard._sessions.stores import Space, Store
 
 __all__ = ("Core",)
 
@@ -39,40 +48,71 @@ class Core:
     def __init__(self, sessions: Keeping, options: Options) -> None:
         self.sessions = sessions
         self.options = options
-        # Not `or`: an empty store is false.
-        given = options.store
-        self.store: Store = MemoryStore() if given is None else given
+        self.store: Store
+        self.space: Space
+        self.store, self.space = place(sessions, options.store)
+        # True where saving a session makes it safe.
+        self.keeps = self.store.persistent
+        # True where another process may have a session of ours.
+        self.leases = self.store.lease_s != float("inf")
+        self.lease: Lease = NO_LEASE
+        self.joining: Latch | None = None
+        # The shutdown has begun: those that changed were saved together.
+        self.saved_all = False
         clocks = options.clocks
-        if not self.store.persistent:
+        if not self.keeps:
             # A copy of what is in memory, in memory, is safe from nothing.
             clocks = changed(clocks, backup_every=None)
         self.table = Table(
             clocks, max_live=options.max_live, max_bytes=options.max_bytes
         )
         self.alarm = Alarm(sessions._rang)
+        # When the first of the sleeping sessions expires, as far as is known;
+        # monotonic seconds. At first: look, there may be some of an earlier process.
+        self.asleep_due: float | None = (
+            None if options.store is None and not self.keeps else self.now()
+        )
+        # The last answer of the store: how many sleep, and their bytes.
+        self.counted = (0, 0)
         # How many came and went, for the statistics; under the table's lock.
         self.created = self.restored = self.slept = self.expired = self.ended = 0
+        self.lost = 0
 
     @property
     def registry(self) -> Registry:
         return self.sessions.registry
 
-    def nothing_to_save(self, durable: bool) -> bool:
+    @property
+    def untouched(self) -> bool:
         """
-        True where leaving a block neither saves nor weighs: the usual, in memory.
+        True where nothing depends on it yet, and it may be made anew.
+        """
+        return (
+            self.options.store is None
+            and not self.table.slots
+            and not (self.created or self.restored)
+            and self.lease is NO_LEASE
+        )
+
+    def nothing_to_do(self, session: Session, durable: bool) -> bool:
+        """
+        True where leaving a block neither saves, weighs nor gives back: the usual.
         """
         options = self.options
-        return not (durable or self.keeps or options.max_bytes is not None)
-
-    @property
-    def keeps(self) -> bool:
-        """
-        True where saving a session makes it safe.
-        """
-        return self.store.persistent
+        if not self.keeps:
+            return not (durable or options.max_bytes is not None)
+        if self.leases and not self.registry.running:
+            return False
+        return not (session.dirty or session._slot.contended or session._slot.lost)
 
     def now(self) -> float:
         return self.registry.clock.monotonic()
+
+    def new_owner(self) -> str:
+        """
+        A name for a lease that nobody ever had.
+        """
+        return f"{identity()}:{os.urandom(6).hex()}"
 
     # -- steps -------------------------------------------------------------------------
 
@@ -86,9 +126,10 @@ class Core:
         """
         A call of the store.
         """
-        return Call(self.registry, verb, *args, blocking=self.keeps)
+        blocking = self.keeps and not self.store.awaits
+        return Call(self.registry, verb, *args, blocking=blocking)
 
-    def apart(self, steps: Steps[None], slot: Slot, *, awaits: bool = False) -> Apart:
+    def apart(self, steps: Steps[Any], slot: Slot, *, awaits: bool = False) -> Apart:
         """
         Steps that put a session out on behalf of somebody else.
         """
@@ -108,25 +149,68 @@ class Core:
             session.data.dirty = True
             raise
 
-    def record_of(self, session: Session) -> tuple[int, bytes]:
+    def entry_of(self, session: Session, release: bool) -> tuple[int, Entry]:
         """
-        The size of the content, and its record.
+        The size of the content, and what is to be written.
         """
+        slot, options = session._slot, self.options
         raw = self.encode(session)
-        return len(raw), pack(raw)
+        now = self.now()
+        ahead = self.registry.clock.time() - now
+        used = slot.touched = now if slot.held else slot.used
+        expires_at = self.wall_end(slot)
+        written = write_record(
+            raw,
+            codec=options.codec_number,
+            schema=options.schema,
+            version=slot.version + 1,
+            born=slot.born + ahead,
+            used=used + ahead,
+            expires_at=expires_at,
+            writer=zlib.crc32(self.lease.owner.encode()),
+        )
+        entry = Entry(slot.id, slot.version + 1, expires_at, written, {}, release)
+        return len(raw), entry
 
-    def content_of(self, record: bytes) -> tuple[int, Any]:
+    def forget(self, id: str) -> None:
         """
-        What `record_of` was given.
+        Drop the record of a live session: one in memory needs no copy in memory.
         """
-        raw = unpack(record)
-        return len(raw), self.options.codec.loads(raw)
+        if isinstance(self.space, PlainSpace):
+            self.space.forget(id)
+
+    def wall_end(self, slot: Slot) -> float | None:
+        """
+        When a session that nobody uses from now on expires, in wall-clock seconds.
+        """
+        now = self.now()
+        used = now if slot.held else slot.used
+        at = self.table.clocks.expires_at(slot, used)
+        return None if at is None else at + self.registry.clock.time() - now
+
+    def content_of(self, stored: bytes) -> tuple[Header, int, Any]:
+        """
+        What `entry_of` has written, upgraded to the schema of this program.
+
+        Raises Torn for what is not whole, SessionUnreadable for what nobody upgrades.
+        """
+        header, raw = read_record(stored)
+        content = read_content(header, raw, self.options, self.sessions.upgrade_hook)
+        return header, len(raw), content
+
+    def remember(self, slot: Slot, header: Header) -> None:
+        """
+        Let the clocks of a restored session go on where they stood.
+        """
+        behind = self.now() - self.registry.clock.time()
+        slot.born = min(header.born + behind, slot.born)
+        slot.used = min(header.used + behind, slot.used)
 
     # -- the table ---------------------------------------------------------------------
 
     def pin_live(self, id: str) -> Session | None:
         """
-        The session of *id*, pinned, if it is live and nothing is due for it.
+        The session of *id*, pinned, if it is live, ours, and nothing is due for it.
 
         The short way of most blocks; the long one is `enter`.
         """
@@ -135,21 +219,32 @@ class Core:
             slot = table.slots.get(id)
             if slot is None or slot.busy is not None:
                 return None
-            session = slot.session
+            session, lease, now = slot.session, self.lease, self.now()
             if (
                 session is None
+                or slot.lease is not lease
+                or lease.until <= now
                 or session.state > OPEN
-                or table.clocks.expired(slot, self.now())
+                or table.clocks.expired(slot, now)
             ):
                 return None
             table.pin(slot)
         return session
 
+    def asleep_until(self, expires_at: float | None) -> None:
+        """
+        A session sleeps that expires at *expires_at*, in wall-clock seconds.
+        """
+        if expires_at is not None:
+            at = expires_at + self.now() - self.registry.clock.time()
+            self.asleep_due = earliest(self.asleep_due, at)
+
     def rearm(self) -> None:
         """
         Set the alarm for what is due next. The caller holds the table's lock.
         """
-        self.alarm.set(self.registry, self.table.deadlines.head)
+        due = earliest(self.table.deadlines.head, self.asleep_due)
+        self.alarm.set(self.registry, due)
 
     def session_ended(self, session: Session) -> None:
         """
@@ -199,6 +294,17 @@ class Core:
             " sooner, or raise max_sessions, max_live or max_bytes"
         )
         return SessionsFull(msg)
+
+    def lost_error(self) -> SessionLost:
+        """
+        The error for: somebody else has it now.
+        """
+        return SessionLost(
+            f"a session of {self.sessions.label!r} was taken over by another process"
+            " while this one was silent for longer than its lease, so what it changed"
+            " since its last save is refused; open the session again to go on with the"
+            " other's"
+        )
 
     def failed(self, where: str, error: BaseException) -> None:
         """

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from memguard._phases import OPEN
 from memguard._sessions.closing import Close, dispose
 from memguard._sessions.connection import Connection
-from memguard._sessions.leaving import expire, lighten, sleep
+from memguard._sessions.ending import expire_found
+from memguard._sessions.leasing import own
+from memguard._sessions.leaving import expire, give_back, lighten, sleep
+from memguard._sessions.record import Torn
 from memguard._sessions.saving import save_on_leaving
 from memguard._sessions.session import Session
 from memguard._sessions.slots import Full, Look, caller
@@ -18,6 +21,7 @@ from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
     from memguard._sessions.core import Core
+    from memguard._sessions.leasing import Lease
     from memguard._sessions.slots import Slot
 
 __all__ = ("connect", "depart", "enter", "leave")
@@ -31,13 +35,12 @@ def enter(core: Core, id: str) -> Steps[Session]:
     while True:
         core.refuse_if_ended()
         with table.lock:
-            look, slot = table.look(id, core.now())
+            look, slot = table.look(id, core.now(), core.lease)
             session, latch, by = slot.session, slot.busy, slot.busy_by
         if look is Look.BRING:
             return (yield from _bring(core, slot))
         if look is Look.EXPIRE:
-            awaits = core.sessions.expire_hooks_await
-            yield core.apart(expire(core, slot), slot, awaits=awaits)
+            yield core.apart(expire(core, slot), slot, awaits=core.sessions.ends_slowly)
         elif look is Look.WAIT:
             assert latch is not None
             if by == caller() and not latch.is_set:
@@ -51,52 +54,144 @@ def enter(core: Core, id: str) -> Steps[Session]:
             return session
 
 
+class _Coming:
+    """
+    How far a session has come, for the case that it cannot come.
+    """
+
+    __slots__ = ("lease", "placed", "session", "slot")
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.lease: Lease | None = None
+        self.session: Session | None = None
+        self.placed = False
+
+
 def _bring(core: Core, slot: Slot) -> Steps[Session]:
     """
-    Make the session of a claimed slot, with what was saved of it.
+    Make the session of a claimed slot, with what was saved of it; or make the live one
+    ours again, whose lease has ended or that was given back.
     """
-    table, store = core.table, core.store
     slot.is_mine()
-    session: Session | None = None
-    placed = False
+    coming = _Coming(slot)
     try:
-        yield from _make_room(core)
-        placed = True
-        record = None
-        if slot.asleep or core.keeps:
-            record = yield core.ask(store.get, slot.id)
-        session = Session(core.sessions, slot)
-        if record is not None:
-            size, content = yield core.call(core.content_of, record)
-            session._fill(content)
-            slot.size = size
-            slot.session = session
-            for hook in core.sessions.restore_hooks:
-                yield core.call(hook, session)
-            if not core.keeps:
-                yield core.ask(store.delete, slot.id)
-        with table.lock:
-            if session.state > OPEN:
-                raise ScopeClosed(session._ended_text())
-            slot.session = session
-            latch = table.came(slot, core.now())
-            if record is None:
-                core.created += 1
-            else:
-                core.restored += 1
-            core.rearm()
-    except BaseException:
-        try:
-            if session is not None:
-                dispose(session)
-        finally:
-            with table.lock:
-                latch = table.failed_to_come(slot, placed=placed)
-                core.rearm()
-            latch.set()
+        if slot.session is not None:
+            again = yield from _regain(core, coming)
+            if again is not None:
+                return again
+        return (yield from _restore(core, coming))
+    except BaseException as error:
+        yield from _undo(core, coming, error)
         raise
+
+
+def _regain(core: Core, coming: _Coming) -> Steps[Session | None]:
+    """
+    The live session, pinned; None where another process has changed it meanwhile.
+
+    What is here of it is out of date then: it is closed as soon as nobody holds it, and
+    a fresh slot takes its place.
+    """
+    table, slot, session = core.table, coming.slot, coming.slot.session
+    assert session is not None
+    lease, claim = yield from own(core, slot.id, slot.version)
+    if claim.version == slot.version:
+        with table.lock:
+            slot.lease = lease
+            slot.contended = slot.contended or claim.contended
+            latch = table.stays(slot)
+            table.pin(slot)
+            core.rearm()
+        latch.set()
+        return session
+    coming.lease = lease
+    with table.lock:
+        coming.slot = table.supersede(slot, core.now())
+        core.lost += 1
+        stale = not slot.held
+    if session.dirty:
+        core.failed("keeping changes", core.lost_error())
+    if stale:
+        yield Close(session)
+    return None
+
+
+def _restore(core: Core, coming: _Coming) -> Steps[Session]:
+    table, slot = core.table, coming.slot
+    yield from _make_room(core)
+    coming.placed = True
+    coming.lease, claim = yield from own(core, slot.id)
+    stored, version = claim.record, claim.version
+    if stored is not None and (
+        yield from expire_found(core, slot, coming.lease, stored)
+    ):
+        coming.lease, claim = yield from own(core, slot.id)
+        stored, version = claim.record, claim.version
+    slot.lease, slot.contended = coming.lease, claim.contended
+    restored = False
+    session = coming.session = Session(core.sessions, slot)
+    if stored is not None:
+        restored = yield from _fill(core, coming, session, stored)
+    slot.version = version if restored else 0
+    with table.lock:
+        if session.state > OPEN:
+            raise ScopeClosed(session._ended_text())
+        slot.session = session
+        latch = table.came(slot, core.now())
+        if restored:
+            core.restored += 1
+        else:
+            core.created += 1
+        core.rearm()
     latch.set()
     return session
+
+
+def _fill(core: Core, coming: _Coming, session: Session, stored: bytes) -> Steps[bool]:
+    """
+    Give *session* what its record holds; False for a record that is not whole.
+    """
+    slot = coming.slot
+    try:
+        header, size, content = yield core.call(core.content_of, stored)
+    except Torn as error:
+        core.failed("reading a session (its record was put aside)", error)
+        assert coming.lease is not None
+        yield core.ask(core.space.quarantine, slot.id, coming.lease.owner)
+        return False
+    core.remember(slot, header)
+    session._fill(content)
+    slot.size = size
+    slot.session = session
+    for hook in core.sessions.restore_hooks:
+        yield core.call(hook, session)
+    if not core.keeps:
+        yield core.ask(core.forget, slot.id)
+    return True
+
+
+def _undo(core: Core, coming: _Coming, error: BaseException) -> Steps[None]:
+    """
+    The session could not come: whoever waits may try, and so may other processes.
+    """
+    table, slot = core.table, coming.slot
+    try:
+        if coming.session is not None:
+            dispose(coming.session)
+        # A generator that is being closed can ask nobody for anything.
+        if coming.lease is not None and not isinstance(error, GeneratorExit):
+            yield core.ask(core.space.release, slot.id, coming.lease.owner)
+    except Exception as another:
+        core.failed("giving a session back", another)
+    finally:
+        with table.lock:
+            if slot.session is not None and slot.session is not coming.session:
+                latch = table.stays(slot)  # live as before, and nobody's
+            else:
+                latch = table.failed_to_come(slot, placed=coming.placed)
+            core.rearm()
+        latch.set()
 
 
 def _make_room(core: Core) -> Steps[None]:
@@ -120,6 +215,8 @@ def leave(core: Core, session: Session, *, durable: bool, quiet: bool) -> Steps[
         yield from save_on_leaving(core, session, durable=durable, quiet=quiet)
     finally:
         unpin(core, session._slot)
+    if core.leases:
+        yield from give_back(core, session._slot)
     yield from lighten(core)
 
 
@@ -160,6 +257,8 @@ def depart(core: Core, connection: Connection, *, quiet: bool) -> Steps[None]:
     if session.dirty:
         durable = core.options.durable
         yield from save_on_leaving(core, session, durable=durable, quiet=quiet)
+    if core.leases:
+        yield from give_back(core, session._slot)
     yield from lighten(core)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memguard._registry import Registry
     from memguard.typing import Handle
 
-__all__ = ("Alarm", "Clocks", "Deadlines", "Verdict")
+__all__ = ("Alarm", "Clocks", "Deadlines", "Verdict", "earliest")
 
 
 class Verdict(Enum):
@@ -49,16 +49,18 @@ class Clocks:
     grace: float
     backup_every: float | None
 
-    def expires_at(self, slot: Slot) -> float | None:
+    def expires_at(self, slot: Slot, used: float | None = None) -> float | None:
         """
         The time from which on *slot* counts as gone, unless somebody holds it.
+
+        *used* is its last use where that is not the one noted.
         """
         by_age = _after(slot.born, self.max_age)
-        by_use = _after(slot.used, self.ttl)
+        by_use = _after(slot.used if used is None else used, self.ttl)
         if by_use is not None and slot.grace_end is not None:
             # Who comes back within the grace finds everything as it was.
             by_use = max(by_use, slot.grace_end)
-        return _earliest(by_age, by_use)
+        return earliest(by_age, by_use)
 
     def sleeps_at(self, slot: Slot) -> float | None:
         """
@@ -104,7 +106,7 @@ class Clocks:
         at = self.expires_at(slot)
         if slot.session is None:
             return at
-        return _earliest(at, self.sleeps_at(slot), slot.backup_at)
+        return earliest(at, self.sleeps_at(slot), slot.backup_at)
 
 
 class Deadlines:
@@ -234,5 +236,8 @@ def _after(start: float, duration: float | None) -> float | None:
     return None if duration is None else start + duration
 
 
-def _earliest(*times: float | None) -> float | None:
+def earliest(*times: float | None) -> float | None:
+    """
+    The first of those times that there are; None where there is none.
+    """
     return min((time for time in times if time is not None), default=None)

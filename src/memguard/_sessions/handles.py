@@ -107,7 +107,7 @@ class Opening(_Block):
         traceback: TracebackType | None,
     ) -> None:
         core, session = self._left()
-        if core.nothing_to_save(self._durable):
+        if core.nothing_to_do(session, self._durable):
             unpin(core, session._slot)
             return
         quiet = kind is not None
@@ -131,7 +131,7 @@ class Opening(_Block):
         traceback: TracebackType | None,
     ) -> None:
         core, session = self._left()
-        if core.nothing_to_save(self._durable):
+        if core.nothing_to_do(session, self._durable):
             unpin(core, session._slot)
             return
         quiet = kind is not None

@@ -15,9 +15,9 @@ class SessionInfo:
     """
     One session at one moment.
 
-    `state` is "live" or "hibernated". `pinned` says that a block has it open now.
-    `bytes` is the size of its last encoding (of its record while it is hibernated),
-    None before the first. `age_s` and `idle_s` are seconds since it was made and
+    `state` is "live", "hibernated", or "elsewhere" where another process has it.
+    `pinned` says that a block has it open now. `bytes` is the size of its last encoding
+    (of its record while it is hibernated), None before the first. `age_s` and `idle_s` are seconds since it was made and
     since it was last used; `expires_in_s` is None where no clock runs against it.
     """
 
@@ -36,6 +36,8 @@ class SessionsStats:
     All sessions of one container at one moment, and what became of earlier ones.
 
     `live_bytes` and `hibernated_bytes` are sums of the last encodings, of records.
+    What sleeps may sleep for other processes as well, where they share a store. `lost`
+    were taken over by another process while this one was silent for too long.
     """
 
     live: int
@@ -49,6 +51,7 @@ class SessionsStats:
     slept: int
     expired: int
     ended: int
+    lost: int
 
 
 @record

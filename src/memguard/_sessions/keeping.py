@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from memguard._kinds.closers import running_loop
 from memguard._phases import NEW, OPEN, Phase
-from memguard._sessions.closing import Close, must_await
+from memguard._sessions.closing import Apart, Close, must_await
 from memguard._sessions.core import Core
-from memguard._sessions.expiry import Verdict
+from memguard._sessions.ending import sweep_asleep
+from memguard._sessions.expiry import Verdict, earliest
 from memguard._sessions.leaving import expire, sleep
 from memguard._sessions.saving import back_up
-from memguard._sessions.steps import Refusal, Steps
+from memguard._sessions.steps import Refusal, Steps, arun, run
+from memguard._sessions.tending import Tending, depart
 from memguard._tree import Branch
 from memguard.errors import WouldBlockLoop
 
@@ -29,6 +31,8 @@ __all__ = ("Keeping",)
 
 # Alarms are at least so far apart: what is due meanwhile goes together.
 _TOGETHER_S: Final = 0.05
+# A store that fails is asked again after so long.
+_AGAIN_S: Final = 60.0
 _SWEEP: Final[Refusal] = ("looking after sessions", "`async with`")
 _CLOSE: Final[Refusal] = ("sessions.close()", "`await sessions.aclose()`")
 
@@ -39,11 +43,14 @@ class Keeping(Branch):
     """
 
     __slots__ = (
-        "core",
+        "_core",
+        "_sink",
         "expire_hooks",
         "expire_hooks_await",
         "options",
         "restore_hooks",
+        "tending",
+        "upgrade_hook",
     )
 
     kind: ClassVar[str] = "sessions"
@@ -56,7 +63,43 @@ class Keeping(Branch):
         self.restore_hooks: tuple[Callable[[Session], Any], ...] = ()
         self.expire_hooks: tuple[Callable[[ExpiredSession], Any], ...] = ()
         self.expire_hooks_await = False
-        self.core = Core(self, options)
+        self.upgrade_hook: Callable[[Any, int], Any] | None = None
+        self._sink: Any = None
+        # Made when it is first needed: until then the settings may change.
+        self._core: Core | None = None
+        self.tending = Tending(self)
+
+    @property
+    def core(self) -> Core:
+        """
+        The tables and the store, in this process and until the next shutdown.
+        """
+        core = self._core
+        if core is None:
+            with self.registry.lock:
+                core = self._core
+                if core is None:
+                    core = self._core = Core(self, self.options)
+        return core
+
+    @property
+    def ends_slowly(self) -> bool:
+        """
+        True where expiring a session may keep a loop waiting.
+        """
+        return self.expire_hooks_await or self.options.archive is not None
+
+    def archive_sink(self) -> Any:
+        """
+        The sink that expired sessions are written to, None without one.
+        """
+        archive = self.options.archive
+        if archive is None or hasattr(archive, "write"):
+            return archive
+        if self._sink is None or self._sink.closed:
+            guard: Any = self.owner
+            self._sink = guard.sink(archive)
+        return self._sink
 
     # -- looking after them ------------------------------------------------------------
 
@@ -67,7 +110,7 @@ class Keeping(Branch):
         core = self.core
         if not self.registry.running:
             with core.table.lock:
-                head = core.table.deadlines.head
+                head = earliest(core.table.deadlines.head, core.asleep_due)
             if head is not None and head <= core.now():
                 self._sweep()
         return core
@@ -98,16 +141,24 @@ class Keeping(Branch):
         table = core.table
         while not self.registry.detached:
             with table.lock:
-                due = table.due(core.now())
-                if due is None:
-                    head = table.deadlines.head
+                now = core.now()
+                due = table.due(now)
+                asleep = core.asleep_due is not None and core.asleep_due <= now
+                if due is None and not asleep:
+                    head = earliest(table.deadlines.head, core.asleep_due)
                     if head is not None:
-                        head = max(head, core.now() + _TOGETHER_S)
+                        head = max(head, now + _TOGETHER_S)
                     core.alarm.set(self.registry, head)
                     return
+                if due is None:
+                    core.asleep_due = None
                 # Another worker goes on with the rest if this one should hang.
                 core.rearm()
-            self._do(core, *due)
+            if due is None:
+                if not self._do_asleep(core):
+                    return
+            else:
+                self._do(core, *due)
 
     def _do(self, core: Core, slot: Slot, verdict: Verdict) -> None:
         steps: Steps[None]
@@ -116,32 +167,75 @@ class Keeping(Branch):
             steps = sleep(core, slot)
         elif verdict is Verdict.EXPIRE:
             steps = expire(core, slot)
-            awaits = self.expire_hooks_await
+            awaits = self.ends_slowly
         else:
             steps = back_up(core, slot)
         core.apart(steps, slot, awaits=awaits).perform(_SWEEP)
+
+    def _do_asleep(self, core: Core) -> bool:
+        """
+        Expire sleeping sessions; False where a task does it, which sets the alarm.
+        """
+        steps = self._swept(core)
+        awaits = core.keeps or self.ends_slowly
+        Apart(self.registry, steps, None, awaits=awaits).perform(_SWEEP)
+        return running_loop() is None
+
+    def _swept(self, core: Core) -> Steps[None]:
+        try:
+            yield from sweep_asleep(core)
+        except Exception as error:
+            core.failed("looking for expired sessions", error)
+            with core.table.lock:
+                core.asleep_due = core.now() + _AGAIN_S
+        finally:
+            with core.table.lock:
+                core.rearm()
 
     # -- the life of a node ------------------------------------------------------------
 
     def _arm(self) -> None:
         if self.state == NEW:
             self.state = OPEN
-        with self.core.table.lock:
-            self.core.rearm()
+        core = self._core
+        if core is not None and core.untouched:
+            # Made before the settings were final; its store may be another one now.
+            self._core = core = None
+        # In a store that lasts there may be sessions of an earlier process.
+        if core is not None or self.options.store is not None or self.owner_keeps:
+            with self.core.table.lock:
+                self.core.rearm()
+        self.tending.begin()
 
-    def _disarm(self) -> None:
+    @property
+    def owner_keeps(self) -> bool:
+        """
+        True where the guard has a directory for what outlives the process.
+        """
+        guard: Any = self.owner
+        return guard is not None and guard.state_directory() is not None
+
+    def _disarm(self) -> Any:
         """
         End all sessions; what a store that outlives the process has of them stays.
         """
-        old, self.core = self.core, Core(self, self.options)
+        self.tending.end()
+        old, self._core = self._core, None
+        if old is None:
+            return None
         with old.table.lock:
             old.alarm.end()
         # The shutdown has closed the sessions before; these came in late.
         for child in reversed(self.children()):
             Close(child, later=True).perform(_CLOSE)  # type: ignore[arg-type]
+        steps = depart(old)
+        if running_loop() is None:
+            run(steps, _CLOSE)
+            return None
+        return arun(steps)
 
-    def _release(self) -> None:
-        self._disarm()
+    def _release(self) -> Any:
+        return self._disarm()
 
     def close(self) -> None:
         """
@@ -151,9 +245,12 @@ class Keeping(Branch):
         be awaited: use `aclose`.
         """
         here = running_loop()
-        if here is not None and any(
-            must_await(child, here)  # type: ignore[arg-type]
-            for child in self.children()
+        if here is not None and (
+            (self._core is not None and self._core.keeps)
+            or any(
+                must_await(child, here)  # type: ignore[arg-type]
+                for child in self.children()
+            )
         ):
             raise WouldBlockLoop(*_CLOSE)
         super().close()
@@ -164,7 +261,14 @@ class Keeping(Branch):
         """
         for child in reversed(self.children()):
             await Close(child).aperform()  # type: ignore[arg-type]
-        self.close()
+        if self.registry.detached or not self.claim():
+            return
+        try:
+            result = self._release()
+            if result is not None:
+                await result
+        finally:
+            self.settle()
 
     def _after_fork(self, registry: Registry) -> None:
         """
@@ -173,4 +277,5 @@ class Keeping(Branch):
         super()._after_fork(registry)
         self._children = None
         self._named = None
-        self.core = Core(self, self.options)
+        self._core = self._sink = None
+        self.tending = Tending(self)

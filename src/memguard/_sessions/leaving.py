@@ -1,25 +1,35 @@
 """
-How sessions go: put to sleep, expired, ended, disconnected.
+How sessions go: put to sleep, given back, expired, ended, disconnected.
 
-`sleep` and `expire` are given a slot that the caller has claimed; they raise nothing
-and give the claim back, whatever happens.
+`sleep`, `expire` and `hand_over` are given a slot that the caller has claimed; they
+raise nothing and give the claim back, whatever happens.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from memguard._latch import Latch
 from memguard._phases import OPEN
-from memguard._sessions.closing import Close
-from memguard._sessions.info import ExpiredSession
-from memguard._sessions.saving import save
+from memguard._sessions.closing import Close, dispose
+from memguard._sessions.ending import tell_expired
+from memguard._sessions.leasing import own
+from memguard._sessions.saving import save, secure
+from memguard._sessions.slots import Slot
 from memguard._sessions.steps import Steps, Wait
 
 if TYPE_CHECKING:
     from memguard._sessions.core import Core
-    from memguard._sessions.slots import Slot
 
-__all__ = ("disconnect", "end", "expire", "hibernate", "lighten", "sleep")
+__all__ = (
+    "disconnect",
+    "end",
+    "expire",
+    "give_back",
+    "hibernate",
+    "lighten",
+    "sleep",
+)
 
 
 def sleep(core: Core, slot: Slot) -> Steps[None]:
@@ -28,67 +38,112 @@ def sleep(core: Core, slot: Slot) -> Steps[None]:
     """
     table, session = core.table, slot.session
     assert session is not None
-    size = 0
+    saved = False
     try:
         yield core.call(slot.is_mine)
-        size = yield from save(core, session)
+        # Where nothing that closes could still change it, one transaction will do.
+        plain = session.is_plain
+        yield from save(core, session, release=plain)
+        saved = True
         yield Close(session)
         if session.dirty:
             # A timer or a close has changed it on the way out.
-            size = yield from save(core, session)
+            yield from save(core, session, release=True)
+        elif slot.lease is not None:
+            yield core.ask(core.space.release, slot.id, slot.lease.owner)
+            core.asleep_until(core.wall_end(slot))
     except Exception as error:
         core.failed("hibernating a session", error)
     finally:
         with table.lock:
-            if size:
-                latch = table.slept(slot, size)
+            if saved:
+                latch = table.gone(slot)
                 core.slept += 1
+            elif slot.lost:
+                latch = table.freed(slot)
             else:
                 latch = table.stays(slot, core.now())
+            core.rearm()
+        latch.set()
+        if slot.lost and not saved:
+            dispose(session)
+
+
+def give_back(core: Core, slot: Slot) -> Steps[None]:
+    """
+    Let other processes have a session that nobody here holds.
+
+    One that others ask for sleeps; where no guard runs that could tell us of it, every
+    one is given back, and stays live for the case that nobody changes it.
+    """
+    table = core.table
+    with table.lock:
+        session = slot.session
+        if slot.lost and not slot.held and session is not None:
+            pass  # what is left of it closes
+        elif slot.held or slot.busy is not None or session is None or slot.ended:
+            return
+        elif slot.contended or not core.registry.running:
+            table.claim(slot)
+        else:
+            return
+    if slot.lost:
+        dispose(session)
+    elif slot.contended:
+        yield core.apart(sleep(core, slot), slot)
+    else:
+        yield from _hand_over(core, slot)
+
+
+def _hand_over(core: Core, slot: Slot) -> Steps[None]:
+    table = core.table
+    try:
+        if slot.lease is not None:
+            yield core.ask(core.space.release, slot.id, slot.lease.owner)
+            slot.lease = None
+            core.asleep_until(core.wall_end(slot))
+    except Exception as error:
+        core.failed("giving a session back", error)
+    finally:
+        with table.lock:
+            latch = table.stays(slot)
             core.rearm()
         latch.set()
 
 
 def expire(core: Core, slot: Slot) -> Steps[None]:
     """
-    Close and forget a session whose time is over, and tell the hooks.
+    Close and forget a live session whose time is over, and tell the hooks.
+
+    If another process has it by now, only what is here of it goes.
     """
     table, session = core.table, slot.session
-    hooks = core.sessions.expire_hooks
-    data: Any = None
+    assert session is not None
+    content: Any = None
     now = core.now()
     try:
         yield core.call(slot.is_mine)
         saving = slot.saving
         if saving is not None:
             yield Wait(saving)
-        if session is not None:
-            yield Close(session)
-            data = session.data.plain()
-        elif hooks:
-            record = yield core.ask(core.store.get, slot.id)
-            if record is not None:
-                _, content = yield core.call(core.content_of, record)
-                data = content["data"]
-        yield core.ask(core.store.delete, slot.id)
+        ours = yield from secure(core, slot)
+        yield Close(session)
+        if ours and slot.lease is not None:
+            content = session.content()
+            yield from tell_expired(core, slot, content, now, archive=True)
+            yield core.ask(core.space.delete, slot.id, slot.lease.owner)
     except Exception as error:
         core.failed("expiring a session", error)
     finally:
         with table.lock:
             # Dropped before it could begin, by the end of a loop: its time will come.
-            open_still = session is not None and session.state <= OPEN
+            open_still = session.state <= OPEN
             latch = table.stays(slot, now) if open_still else table.gone(slot)
-            core.expired += not open_still
+            core.expired += content is not None and not open_still
             core.rearm()
         latch.set()
-    if data is None:
-        return
-    told = ExpiredSession(slot.id, data, now - slot.born, now - slot.used)
-    for hook in hooks:
-        try:
-            yield core.call(hook, told)
-        except Exception as error:
-            core.failed("on_expire", error)
+    if content is not None:
+        yield from tell_expired(core, slot, content, now, archive=False)
 
 
 def end(core: Core, id: str) -> Steps[bool]:
@@ -103,32 +158,33 @@ def end(core: Core, id: str) -> Steps[bool]:
         with table.lock:
             slot = table.slots.get(id)
             if slot is None:
+                slot = table.slots[id] = Slot(id, core.now())
+                slot.busy = Latch()
                 break
             other = slot.busy or slot.saving
             if other is None:
                 table.claim(slot, ending=True)
                 break
         yield Wait(other)
-    if slot is None:
-        if core.keeps:
-            yield core.ask(core.store.delete, id)
-        return False
     session = slot.session
+    there = session is not None
     try:
         yield core.call(slot.is_mine)
+        lease, claim = yield from own(core, id)
         if session is not None:
             yield Close(session)
-        yield core.ask(core.store.delete, id)
+        there = there or claim.version > 0
+        yield core.ask(core.space.delete, id, lease.owner)
     finally:
         with table.lock:
             if session is not None and session.state <= OPEN:
                 latch = table.stays(slot)
             else:
                 latch = table.gone(slot)
-                core.ended += 1
+                core.ended += there
             core.rearm()
         latch.set()
-    return True
+    return there
 
 
 def hibernate(core: Core, id: str) -> Steps[bool]:
@@ -139,14 +195,15 @@ def hibernate(core: Core, id: str) -> Steps[bool]:
     while True:
         with table.lock:
             slot = table.slots.get(id)
-            if slot is None:
-                return False
-            latch = slot.busy
-            if latch is None:
-                if slot.session is None or slot.held:
-                    return slot.session is None
+            latch = None if slot is None else slot.busy
+            if slot is not None and latch is None:
+                if slot.held:
+                    return False
                 table.claim(slot)
                 break
+        if slot is None:
+            return (yield core.ask(core.space.read, id)) is not None
+        assert latch is not None
         yield Wait(latch)
     yield core.apart(sleep(core, slot), slot)
     return slot.session is None or slot.busy is not None

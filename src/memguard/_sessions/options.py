@@ -4,11 +4,12 @@ The options of `sessions(...)`, each checked once.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard._kinds.caps import byte_cap, count_cap, lifetime
 from memguard._records import record
-from memguard._sessions.codec import Codec, codec_of
+from memguard._sessions.codec import Codec, codec_number, codec_of
 from memguard._sessions.expiry import Clocks
 from memguard._sessions.stores import Store, store_of
 from memguard._settings import parse_duration
@@ -26,8 +27,9 @@ class Options:
     """
     What one container of sessions was asked for. Sizes in bytes.
 
-    `max_live` is the smaller of both limits on live sessions. `store` is None for one
-    in memory that belongs to the container.
+    `max_live` is the smaller of both limits on live sessions. `store` is None for the
+    default: SQLite under the state directory, or memory where there is none. `archive`
+    is where expired sessions are written to: a path, a Sink, or None.
     """
 
     max_live: int
@@ -36,6 +38,9 @@ class Options:
     durable: bool
     store: Store | None
     codec: Codec
+    codec_number: int
+    schema: int
+    archive: Any
     spec: dict[str, object]
 
     @classmethod
@@ -53,6 +58,8 @@ class Options:
         durable: bool,
         store: Any,
         codec: Any,
+        schema: int = 1,
+        archive: Any = None,
     ) -> Options:
         """
         The options, or ValueError or TypeError that names the wrong one.
@@ -85,6 +92,8 @@ class Options:
             "durable": durable,
             "store": store,
             "codec": codec,
+            "schema": schema,
+            "archive": archive,
         }
         return cls(
             max_live=sessions if live is None else min(sessions, live),
@@ -93,8 +102,32 @@ class Options:
             durable=durable,
             store=store_of(store),
             codec=codec_of(codec),
+            codec_number=codec_number(codec),
+            schema=_checked_schema(schema),
+            archive=_checked_archive(archive),
             spec=spec,
         )
+
+
+def _checked_schema(schema: Any) -> int:
+    if type(schema) is int and 0 < schema < 2**32:
+        return schema
+    msg = f"schema must be a whole number from 1 on, not {schema!r}"
+    raise ValueError(msg)
+
+
+def _checked_archive(archive: Any) -> Any:
+    if archive is None or isinstance(archive, (str, os.PathLike)):
+        return archive
+    if callable(getattr(archive, "write", None)) and callable(
+        getattr(archive, "flush", None)
+    ):
+        return archive
+    msg = (
+        "archive must be the path of a file of JSON lines, or a sink, not"
+        f" {type(archive).__qualname__}"
+    )
+    raise TypeError(msg)
 
 
 def checked_id(id: Any) -> str:

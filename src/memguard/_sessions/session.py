@@ -7,13 +7,14 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
 
+from memguard._kinds.closers import running_loop
 from memguard._kinds.families import bounded_series
 from memguard._phases import CLOSING, DRAINING, PLAIN, Ending, Phase
 from memguard._scope import Scope
 from memguard._sessions.data import SessionData
 from memguard._sessions.leaving import end
 from memguard._sessions.rings import SessionRing, SessionSeries
-from memguard._sessions.saving import save
+from memguard._sessions.saving import drain, save
 from memguard._sessions.steps import Refusal, arun, run, whole
 from memguard.errors import ScopeClosed
 
@@ -135,7 +136,8 @@ class Session(Scope):
         Save now; what was changed before is safe when this returns.
 
         As safe as the store is: one in memory ends with the process. Raises TypeError
-        for what JSON does not know, ScopeClosed when the session is not live any more.
+        for what JSON does not know, ScopeClosed when the session is not live any more,
+        SessionLost when another process has taken it over, StoreFailed.
         """
         run(save(self._sessions().core, self), _SAVE)
 
@@ -164,6 +166,19 @@ class Session(Scope):
             for child in self.children()
             if isinstance(child, (SessionRing, SessionSeries))
         ]
+
+    @property
+    def is_plain(self) -> bool:
+        """
+        True where it owns nothing but what is saved with it.
+        """
+        return len(self._to_save()) == len(self._children or ())
+
+    def content(self) -> dict[str, Any]:
+        """
+        What would be saved.
+        """
+        return self._content()
 
     def _content(self) -> dict[str, Any]:
         """
@@ -234,7 +249,10 @@ class Session(Scope):
         return sessions is not None and sessions.core.keeps and self.dirty
 
     def _drain(self) -> Any:
-        self.save()
+        steps = drain(self._sessions().core, self)
+        if running_loop() is None:
+            return run(steps, _SAVE)
+        return arun(steps)
 
     def settle(self, ending: Ending = PLAIN) -> None:
         """

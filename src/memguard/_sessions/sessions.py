@@ -14,6 +14,7 @@ from memguard._sessions.handles import Connecting, Opening
 from memguard._sessions.info import ExpiredSession, SessionInfo, SessionsStats
 from memguard._sessions.keeping import Keeping
 from memguard._sessions.leaving import disconnect, end, hibernate
+from memguard._sessions.looking import count_asleep, list_ids, look_up
 from memguard._sessions.options import Options, checked_id
 from memguard._sessions.session import Session
 from memguard._sessions.steps import Refusal, arun, run, whole
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 __all__ = ("Sessions",)
 
 _R = TypeVar("_R", bound=Callable[[Session], Any])
+_U = TypeVar("_U", bound=Callable[[Any, int], Any])
 _E = TypeVar("_E", bound=Callable[[ExpiredSession], Any])
 
 _END: Final[Refusal] = ("sessions.end()", "`await sessions.aend(id)`")
 _SLEEP: Final[Refusal] = ("sessions.hibernate()", "`await sessions.ahibernate(id)`")
+_INFO: Final[Refusal] = ("looking up a session", "`await sessions.ainfo(id)`")
 _PART: Final[Refusal] = ("sessions.disconnect()", "`await sessions.adisconnect(id)`")
 
 
@@ -62,6 +65,8 @@ class Sessions(Keeping):
         durable: bool = False,
         store: Any = None,
         codec: Any = "json",
+        schema: int = 1,
+        archive: Any = None,
     ) -> None:
         options = Options.check(
             max_sessions=max_sessions,
@@ -75,6 +80,8 @@ class Sessions(Keeping):
             durable=durable,
             store=store,
             codec=codec,
+            schema=schema,
+            archive=archive,
         )
         super().__init__(owner, checked_name("sessions", name), options)
 
@@ -174,29 +181,32 @@ class Sessions(Keeping):
         self.expire_hooks_await = self.expire_hooks_await or is_async(hook)
         return hook
 
+    def on_upgrade(self, hook: _U) -> _U:
+        """
+        Call *hook* with the data of a session of an older schema, and that schema.
+
+        It returns the data as this program has them. What it raises reaches whoever
+        opens the session, which then stays asleep. There is one such hook.
+        """
+        self.upgrade_hook = hook
+        return hook
+
     # -- reading -----------------------------------------------------------------------
 
     def info(self, id: str) -> SessionInfo | None:
         """
         How it stands with one session; None when there is none. This is no use of it.
+
+        One that sleeps is looked up in its store; inside a loop that raises
+        WouldBlockLoop where the store takes its time.
         """
-        core = self._looked_after()
-        with core.table.lock:
-            slot = core.table.slots.get(checked_id(id))
-            now = core.now()
-            if slot is None or core.table.clocks.expired(slot, now):
-                return None
-            live = slot.session is not None
-            expires_at = core.table.clocks.expires_at(slot)
-            return SessionInfo(
-                state="live" if live else "hibernated",
-                pinned=slot.pins > 0,
-                connections=len(slot.connections or ()),
-                bytes=(slot.size if live else slot.asleep) or None,
-                age_s=now - slot.born,
-                idle_s=0.0 if slot.held else now - slot.used,
-                expires_in_s=None if expires_at is None else expires_at - now,
-            )
+        return run(look_up(self._looked_after(), checked_id(id)), _INFO)
+
+    async def ainfo(self, id: str) -> SessionInfo | None:
+        """
+        As `info`, while the loop goes on.
+        """
+        return await arun(look_up(self._looked_after(), checked_id(id)))
 
     def stats(self) -> SessionsStats:
         """
@@ -204,20 +214,22 @@ class Sessions(Keeping):
         """
         core = self._looked_after()
         table = core.table
+        asleep, asleep_bytes = count_asleep(core)
         with table.lock:
             pinned, connected = table.held()
             return SessionsStats(
                 live=table.live,
-                hibernated=len(table.slots) - table.live,
+                hibernated=asleep,
                 pinned=pinned,
                 connected=connected,
                 live_bytes=table.live_bytes,
-                hibernated_bytes=table.asleep_bytes,
+                hibernated_bytes=asleep_bytes,
                 created=core.created,
                 restored=core.restored,
                 slept=core.slept,
                 expired=core.expired,
                 ended=core.ended,
+                lost=core.lost,
             )
 
     @property
@@ -231,10 +243,11 @@ class Sessions(Keeping):
         """
         The ids of all sessions, live and hibernated, the oldest first.
         """
-        return tuple(self._looked_after().table.slots)
+        return run(list_ids(self._looked_after()), _INFO)
 
     def __len__(self) -> int:
-        return len(self._looked_after().table.slots)
+        core = self._looked_after()
+        return len(core.table.slots) + count_asleep(core)[0]
 
     def __bool__(self) -> bool:
         # Having no session yet does not make it nothing.
@@ -249,4 +262,4 @@ class Sessions(Keeping):
 
         Live sessions tell their own.
         """
-        return 0 if self.core.keeps else self.core.table.asleep_bytes
+        return 0 if self.core.keeps else count_asleep(self.core)[1]

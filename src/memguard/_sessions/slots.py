@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memguard._latch import Latch
     from memguard._sessions.connection import Connection
+    from memguard._sessions.leasing import Lease
     from memguard._sessions.session import Session
 
 __all__ = ("Full", "Look", "Slot", "caller")
@@ -36,33 +37,39 @@ class Full(Exception):
 
 class Slot:
     """
-    The bookkeeping of one id. All of it is read and written under the table's lock.
+    The bookkeeping of one live session, or of one that is coming or going. All of it is
+    read and written under the table's lock.
 
-    `session` is there while the session is live. `pins` counts open blocks. `saving`
-    is closed while it is being saved: one save after the other. `busy` is closed while
-    somebody brings the session in or puts it out; nobody else touches it then. Times
+    `session` is there while the session is live. `lease` is the one under which the
+    store has it as ours, None while it is nobody's; `version` is that of its record.
+    `pins` counts open blocks. `saving` is closed while it is being saved: one save
+    after the other. `busy` is closed while somebody brings the session in or puts it out; nobody else touches it then. Times
     are monotonic seconds.
     """
 
     __slots__ = (
-        "asleep",
         "awake_until",
         "backup_at",
         "born",
         "busy",
         "busy_by",
         "connections",
+        "contended",
         "counted",
         "ended",
         "grace_end",
         "id",
+        "lease",
+        "lost",
         "pins",
         "queued",
         "saving",
         "session",
         "size",
         "ticket",
+        "touched",
         "used",
+        "version",
     )
 
     def __init__(self, id: str, now: float) -> None:
@@ -79,8 +86,14 @@ class Slot:
         self.saving: Latch | None = None
         # Bytes of its last encoding, before it was squeezed.
         self.size = 0
-        # Bytes of its record while it is asleep.
-        self.asleep = 0
+        self.lease: Lease | None = None
+        self.version = 0
+        # Another process has asked for it: it is given back when it is not held.
+        self.contended = False
+        # Another process has it, and ours is out of date: nothing of it is saved.
+        self.lost = False
+        # The use that its store knows of.
+        self.touched = now
         # It could not be saved: it is not put to sleep before then.
         self.awake_until: float | None = None
         # It holds one of the places for live sessions.

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
+from memguard._clock import give_way
 from memguard._kinds.closers import running_loop
 from memguard.errors import WouldBlockLoop
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Call",
+    "Pause",
     "Refusal",
     "Steps",
     "Wait",
@@ -125,6 +127,27 @@ class Wait:
     async def aperform(self) -> None:
         if not await self._latch.await_(_PATIENCE_S):
             raise _timed_out()
+
+
+class Pause:
+    """
+    Wait a moment for another process, which cannot wake us.
+    """
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def perform(self, refusal: Refusal) -> None:
+        if running_loop() is not None:
+            raise WouldBlockLoop(*refusal)
+        give_way(self._seconds)
+
+    async def aperform(self) -> None:
+        import asyncio
+
+        await asyncio.sleep(self._seconds)
 
 
 class Call:

@@ -1,8 +1,9 @@
 """
-Who is live, who sleeps, who is next: the tables of one `Sessions`.
+Who is live and who is next: the tables of one `Sessions`.
 
-Only bookkeeping: no session is made, saved or closed here, and nothing foreign is
-called. Every method but `__init__` asks its caller to hold `lock`.
+Who sleeps is known to the store alone. Only bookkeeping: no session is made, saved or
+closed here, and nothing foreign is called. Every method but `__init__` asks its caller
+to hold `lock`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from memguard._sessions.slots import Full, Look, Slot
 
 if TYPE_CHECKING:
     from memguard._sessions.connection import Connection
+    from memguard._sessions.leasing import Lease
 
 __all__ = ("Table",)
 
 
 class Table:
     """
-    The slots of all known sessions, and the order in which the idle ones go.
+    The slots of the live sessions, and the order in which the idle ones go.
 
     `lock` is re-entrant because a collection inside a locked section may run a
     destructor that leaves a block. It is held for a few dictionary operations.
@@ -39,15 +41,17 @@ class Table:
         self.deadlines = Deadlines()
         self.live = 0
         self.live_bytes = 0
-        self.asleep_bytes = 0
         self._max_live = max_live
         self._max_bytes = math.inf if max_bytes is None else max_bytes
 
     # -- coming ------------------------------------------------------------------------
 
-    def look(self, id: str, now: float) -> tuple[Look, Slot]:
+    def look(self, id: str, now: float, lease: Lease) -> tuple[Look, Slot]:
         """
         Pin the live session of *id*, or claim what has to be done first.
+
+        One that the store does not have as ours under the running *lease* has to be
+        brought in again.
         """
         slot = self.slots.get(id)
         if slot is None:
@@ -57,7 +61,7 @@ class Table:
         elif self.clocks.expired(slot, now):
             self.claim(slot, ending=True)
             return Look.EXPIRE, slot
-        elif slot.session is not None:
+        elif slot.lease is lease and lease.until > now:
             self.pin(slot)
             return Look.READY, slot
         self.claim(slot)
@@ -94,8 +98,6 @@ class Table:
         The claimed *slot* is live: its place was taken by `room`. Pin it.
         """
         slot.counted = True
-        self.asleep_bytes -= slot.asleep
-        slot.asleep = 0
         self.live_bytes += slot.size
         backup = self.clocks.backup_every
         if backup is not None:
@@ -110,12 +112,31 @@ class Table:
         """
         slot.session = None
         self.live -= placed
-        latch = self._unclaim(slot)
-        if slot.asleep:
-            self.deadlines.put(slot, self.clocks.next(slot))
-        else:
-            self._drop(slot)
-        return latch
+        self._drop(slot)
+        return self._unclaim(slot)
+
+    def supersede(self, slot: Slot, now: float) -> Slot:
+        """
+        Another process has changed the session: begin it anew in a fresh, claimed slot.
+
+        The old one holds what is out of date; whoever has it open may go on with it,
+        but nothing of it is saved any more.
+        """
+        fresh = Slot(slot.id, now)
+        fresh.busy, slot.busy = slot.busy, None
+        fresh.busy_by, slot.busy_by = slot.busy_by, None
+        self.lose(slot)
+        self.slots[slot.id] = fresh
+        return fresh
+
+    def lose(self, slot: Slot) -> None:
+        """
+        Forget a live session that another process has now.
+        """
+        slot.lost = slot.ended = True
+        slot.lease = None
+        self._uncount(slot)
+        self._drop(slot)
 
     # -- holding -----------------------------------------------------------------------
 
@@ -217,20 +238,6 @@ class Table:
             if verdict is Verdict.BACKUP:
                 return slot, verdict
 
-    def slept(self, slot: Slot, size: int) -> Latch:
-        """
-        The claimed *slot* is asleep, its record has *size* bytes.
-        """
-        slot.session = None
-        slot.connections = slot.grace_end = slot.backup_at = None
-        slot.pins = 0
-        slot.asleep = size
-        self.asleep_bytes += size
-        latch = self._unclaim(slot)
-        self.deadlines.forget(slot)
-        self.deadlines.put(slot, self.clocks.next(slot))
-        return latch
-
     def stays(self, slot: Slot, failed_at: float | None = None) -> Latch:
         """
         The claimed *slot* was not put out and is live again.
@@ -253,13 +260,17 @@ class Table:
 
     def gone(self, slot: Slot) -> Latch:
         """
-        The session has ended: forget everything about it.
+        The session sleeps or has ended: forget what is known of it here.
         """
         self._uncount(slot)
-        self.asleep_bytes -= slot.asleep
-        slot.asleep = 0
-        slot.session = slot.connections = None
+        slot.session = slot.connections = slot.lease = None
         self._drop(slot)
+        return self._unclaim(slot)
+
+    def freed(self, slot: Slot) -> Latch:
+        """
+        The claimed *slot* was lost to another process, and is not in the table.
+        """
         return self._unclaim(slot)
 
     def _drop(self, slot: Slot) -> None:

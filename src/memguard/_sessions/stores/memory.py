@@ -4,6 +4,15 @@ The store of a process that keeps its sessions to itself.
 
 from __future__ import annotations
 
+import math
+import os
+from typing import TYPE_CHECKING
+
+from memguard._sessions.stores.plain import PlainSpace
+
+if TYPE_CHECKING:
+    from memguard.typing import Clock
+
 __all__ = ("MemoryStore",)
 
 
@@ -11,15 +20,32 @@ class MemoryStore:
     """
     Records in a dictionary; they end with the process.
 
-    Thread-safe, because each verb is one operation of a dictionary.
+    For one container of sessions, or for several guards' containers of the same
+    sessions. Thread-safe, because each verb is one operation of a dictionary.
     """
 
-    __slots__ = ("_records",)
+    __slots__ = ("_pid", "_records", "_space")
 
     persistent = False
+    awaits = False
+    lease_s = math.inf
+    patience_s = 10.0
 
     def __init__(self) -> None:
         self._records: dict[str, bytes] = {}
+        self._space: PlainSpace | None = None
+        self._pid = os.getpid()
+
+    def space(self, name: str, clock: Clock) -> PlainSpace:
+        """
+        The bookkeeping of who has which record.
+        """
+        found, pid = self._space, os.getpid()
+        if found is None or self._pid != pid:
+            # In a forked child nobody of the parent's owns anything.
+            self._pid = pid
+            found = self._space = PlainSpace(self)
+        return found
 
     def get(self, id: str) -> bytes | None:
         """

@@ -92,8 +92,11 @@ class Space(Protocol):
     Each verb is one transaction: it happens as a whole or not at all, and it is done
     when the verb returns. No lock of memguard's tables is held meanwhile. A store that
     cannot be reached, is full or broken raises StoreFailed. Verbs may return an
-    awaitable instead, if the store says `awaits`.
+    awaitable instead, if the store says `awaits`. Where `paged` is False histories are
+    in the record and nobody asks for pages.
     """
+
+    paged: bool
 
     def join(self, owner: str, lease_s: float) -> None:
         """

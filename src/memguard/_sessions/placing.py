@@ -1,0 +1,62 @@
+"""
+Where the sessions of a container are kept: what was asked for, or what there is.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from memguard._sessions.stores import MemoryStore, Space, Store
+from memguard._sites import call_site
+from memguard.errors import StoreFailed
+
+if TYPE_CHECKING:
+    from memguard._sessions.keeping import Keeping
+
+__all__ = ("place",)
+
+_FILE = "sessions.sqlite3"
+
+
+def place(sessions: Keeping, asked: Store | None) -> tuple[Store, Space]:
+    """
+    The store of *sessions* and their part of it.
+
+    Without one that was asked for it is SQLite under the state directory of the guard;
+    where that cannot be written, memory, and a failure is noted that says so.
+    """
+    guard: Any = sessions.owner
+    registry = sessions.registry
+    # A container that has ended has no guard any more, and keeps nothing.
+    name = sessions.label if guard is None else f"{guard.label}/{sessions.label}"
+    if asked is not None:
+        return asked, asked.space(name, registry.clock)
+    directory = None if guard is None else guard.state_directory()
+    if directory is not None:
+        try:
+            store = _sqlite(sessions, directory)
+            return store, store.space(name, registry.clock)
+        except StoreFailed as error:
+            site = call_site(sessions.site)
+            registry.failures.record(
+                f"keeping {sessions.label} on disk (they are in memory now)",
+                error,
+                site,
+            )
+    memory = MemoryStore()
+    return memory, memory.space(name, registry.clock)
+
+
+def _sqlite(sessions: Keeping, directory: str) -> Store:
+    """
+    The one store of the guard in that directory.
+    """
+    from memguard._sessions.stores.sqlite import SqliteStore
+
+    stores = sessions.registry.stores
+    path = os.path.join(directory, _FILE)
+    found: Store | None = stores.get(path)
+    if found is None:
+        found = stores.setdefault(path, SqliteStore(path))
+    return found

@@ -1,0 +1,126 @@
+"""
+The record of a session: a header that can be checked, then its content. Pure.
+
+The header says which version of the session it is, when it was made, last used and
+expires, which schema its content has, how that is written, and who wrote it. A
+checksum covers all of it: a record that was torn or changed is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from typing import Final
+
+from memguard._records import record
+
+__all__ = (
+    "HEADER_BYTES",
+    "Header",
+    "Torn",
+    "read_header",
+    "read_record",
+    "write_record",
+)
+
+_MAGIC: Final = b"mgS1"
+_SQUEEZED: Final = 1
+# magic, flags, codec, schema, version, born, used, expires, writer; then the checksum.
+_HEAD: Final = struct.Struct(">4sBBIQdddI")
+_SUM: Final = struct.Struct(">I")
+HEADER_BYTES: Final = _HEAD.size + _SUM.size
+
+# Below this zlib's own header and table eat what it saves.
+_SQUEEZE_FROM_BYTES: Final = 200
+_LEVEL: Final = 1  # three times as fast as 6, for about a tenth more bytes
+
+
+class Torn(ValueError):
+    """
+    Raised for a record that is not whole, or that memguard did not write.
+    """
+
+
+@record
+class Header:
+    """
+    What a record says of itself. Times are wall-clock seconds.
+
+    `codec` is a number that stands for how the content is written; `writer` is a
+    checksum of the owner who wrote it; `expires_at` is None for never.
+    """
+
+    codec: int
+    schema: int
+    version: int
+    born: float
+    used: float
+    expires_at: float | None
+    writer: int
+
+
+def write_record(
+    raw: bytes,
+    *,
+    codec: int,
+    schema: int,
+    version: int,
+    born: float,
+    used: float,
+    expires_at: float | None,
+    writer: int,
+) -> bytes:
+    """
+    The record of the content *raw*, which is squeezed if that is shorter.
+    """
+    flags = 0
+    if len(raw) >= _SQUEEZE_FROM_BYTES:
+        squeezed = zlib.compress(raw, _LEVEL)
+        if len(squeezed) < len(raw):
+            raw, flags = squeezed, _SQUEEZED
+    head = _HEAD.pack(
+        _MAGIC,
+        flags,
+        codec,
+        schema,
+        version,
+        born,
+        used,
+        math.inf if expires_at is None else expires_at,
+        writer,
+    )
+    return b"".join((head, _SUM.pack(zlib.crc32(raw, zlib.crc32(head))), raw))
+
+
+def read_header(stored: bytes) -> Header:
+    """
+    The header alone; its content is not looked at. Raises Torn where there is none.
+    """
+    return _header(stored)[0]
+
+
+def read_record(stored: bytes) -> tuple[Header, bytes]:
+    """
+    The header and the content. Raises Torn unless every byte is as it was written.
+    """
+    header, flags = _header(stored)
+    (expected,) = _SUM.unpack_from(stored, _HEAD.size)
+    raw = stored[HEADER_BYTES:]
+    if zlib.crc32(raw, zlib.crc32(stored[: _HEAD.size])) != expected:
+        msg = "the checksum of a session's record is wrong: it is not whole"
+        raise Torn(msg)
+    if flags & _SQUEEZED:
+        raw = zlib.decompress(raw)
+    return header, raw
+
+
+def _header(stored: bytes) -> tuple[Header, int]:
+    if len(stored) < HEADER_BYTES or stored[:4] != _MAGIC:
+        msg = "a session's record does not begin with the header that memguard writes"
+        raise Torn(msg)
+    _, flags, codec, schema, version, born, used, expires, writer = _HEAD.unpack_from(
+        stored
+    )
+    expires_at = None if expires == math.inf else expires
+    return Header(codec, schema, version, born, used, expires_at, writer), flags
