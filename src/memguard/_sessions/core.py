@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from memguard._latch import Latch
-from memguard._phases import CLOSING, OPEN
+from memguard._phases import OPEN
 from memguard._probes.identity import identity
 from memguard._records import changed
 from memguard._sessions.closing import Apart
@@ -26,7 +26,6 @@ from memguard._sessions.stores import Entry
 from memguard._sessions.stores.plain import PlainSpace
 from memguard._sessions.table import Table
 from memguard._sites import call_site
-from memguard.errors import ScopeClosed, SessionLost, SessionsFull
 
 if TYPE_CHECKING:
     from memguard._registry import Registry
@@ -264,47 +263,6 @@ class Core:
         with table.lock:
             table.detach(connection.session._slot, connection, self.now())
             self.rearm()
-
-    # -- refusing ----------------------------------------------------------------------
-
-    def refuse_if_ended(self) -> None:
-        """
-        Raise ScopeClosed where no session may be made any more.
-        """
-        sessions = self.sessions
-        guard = sessions.owner
-        if sessions.state >= CLOSING or guard is None or sessions.registry.detached:
-            raise ScopeClosed(sessions._ended_text())
-        if guard.state >= CLOSING:
-            raise ScopeClosed(guard._ended_text())
-
-    def full(self) -> SessionsFull:
-        """
-        The error for: every place is taken. The caller holds the table's lock.
-        """
-        table, options = self.table, self.options
-        pinned, connected = table.held()
-        size = ""
-        if options.max_bytes is not None:
-            size = f", {table.live_bytes} of {options.max_bytes} bytes"
-        msg = (
-            f"sessions {self.sessions.label!r} are full: {table.live} of"
-            f" {options.max_live} are live{size}; {pinned} are open in a block,"
-            f" {connected} have a connection, and none can be hibernated. Leave blocks"
-            " sooner, or raise max_sessions, max_live or max_bytes"
-        )
-        return SessionsFull(msg)
-
-    def lost_error(self) -> SessionLost:
-        """
-        The error for: somebody else has it now.
-        """
-        return SessionLost(
-            f"a session of {self.sessions.label!r} was taken over by another process"
-            " while this one was silent for longer than its lease, so what it changed"
-            " since its last save is refused; open the session again to go on with the"
-            " other's"
-        )
 
     def failed(self, where: str, error: BaseException) -> None:
         """

@@ -13,6 +13,7 @@ from memguard._sessions.ending import expire_found
 from memguard._sessions.leasing import own
 from memguard._sessions.leaving import expire, give_back, lighten, sleep
 from memguard._sessions.record import Torn
+from memguard._sessions.refusing import full, inside_itself, lost, refuse_if_ended
 from memguard._sessions.saving import save_on_leaving
 from memguard._sessions.session import Session
 from memguard._sessions.slots import Full, Look, caller
@@ -33,7 +34,7 @@ def enter(core: Core, id: str) -> Steps[Session]:
     """
     table = core.table
     while True:
-        core.refuse_if_ended()
+        refuse_if_ended(core)
         with table.lock:
             look, slot = table.look(id, core.now(), core.lease)
             session, latch, by = slot.session, slot.busy, slot.busy_by
@@ -44,7 +45,7 @@ def enter(core: Core, id: str) -> Steps[Session]:
         elif look is Look.WAIT:
             assert latch is not None
             if by == caller() and not latch.is_set:
-                raise _inside_itself(core)
+                raise inside_itself(core)
             yield Wait(latch)
         else:
             assert session is not None
@@ -111,7 +112,7 @@ def _regain(core: Core, coming: _Coming) -> Steps[Session | None]:
         core.lost += 1
         stale = not slot.held
     if session.dirty:
-        core.failed("keeping changes", core.lost_error())
+        core.failed("keeping changes", lost(core))
     if stale:
         yield Close(session)
     return None
@@ -201,7 +202,7 @@ def _make_room(core: Core) -> Steps[None]:
             try:
                 victim = table.room()
             except Full:
-                raise core.full() from None
+                raise full(core) from None
         if victim is None:
             return
         yield core.apart(sleep(core, victim), victim)
@@ -260,10 +261,3 @@ def depart(core: Core, connection: Connection, *, quiet: bool) -> Steps[None]:
     if core.leases:
         yield from give_back(core, session._slot)
     yield from lighten(core)
-
-
-def _inside_itself(core: Core) -> RuntimeError:
-    return RuntimeError(
-        f"a session of {core.sessions.label!r} was asked for inside its own restore or"
-        " end, which would wait for itself; use the session that on_restore is given"
-    )

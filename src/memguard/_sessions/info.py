@@ -17,8 +17,9 @@ class SessionInfo:
 
     `state` is "live", "hibernated", or "elsewhere" where another process has it.
     `pinned` says that a block has it open now. `bytes` is the size of its last encoding
-    (of its record while it is hibernated), None before the first. `age_s` and `idle_s` are seconds since it was made and
-    since it was last used; `expires_in_s` is None where no clock runs against it.
+    (of its record while it is hibernated), None before the first. `age_s` and `idle_s`
+    are seconds since it was made and since it was last used; `expires_in_s` is None
+    where no clock runs against it.
     """
 
     state: str

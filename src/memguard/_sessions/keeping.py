@@ -14,6 +14,7 @@ from memguard._sessions.core import Core
 from memguard._sessions.ending import sweep_asleep
 from memguard._sessions.expiry import Verdict, earliest
 from memguard._sessions.leaving import expire, sleep
+from memguard._sessions.refusing import refuse_if_ended
 from memguard._sessions.saving import back_up
 from memguard._sessions.steps import Refusal, Steps, arun, run
 from memguard._sessions.tending import Tending, depart
@@ -119,7 +120,7 @@ class Keeping(Branch):
         """
         As `_looked_after`, for verbs that may leave something to be shut down.
         """
-        self.core.refuse_if_ended()
+        refuse_if_ended(self.core)
         if self.state == NEW:
             self.state = OPEN
         return self._looked_after()

@@ -8,9 +8,10 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from memguard._latch import Latch
+from memguard._sessions.refusing import elsewhere
 from memguard._sessions.steps import Pause, Steps, Wait
 from memguard._sessions.stores import Claim, StaleOwner
-from memguard.errors import SessionElsewhere, StoreFailed
+from memguard.errors import StoreFailed
 
 if TYPE_CHECKING:
     from memguard._sessions.core import Core
@@ -131,18 +132,10 @@ def own(
         if isinstance(got, Claim):
             return lease, got
         if waited >= patience_s:
-            raise _elsewhere(core, waited)
+            raise elsewhere(core, waited)
         yield Pause(pause)
         waited += pause
         pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-
-def _elsewhere(core: Core, waited: float) -> SessionElsewhere:
-    return SessionElsewhere(
-        f"a session of {core.sessions.label!r} is in use by another process, which did"
-        f" not give it back within {waited:.1f} s; leave blocks sooner, end connections"
-        " there, or send the requests of one session to one process"
-    )
 
 
 def _never_owner(core: Core) -> StoreFailed:

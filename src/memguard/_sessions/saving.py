@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memguard._latch import Latch
 from memguard._sessions.leasing import own
+from memguard._sessions.refusing import lost
 from memguard._sessions.steps import Steps, Wait
 from memguard.errors import ScopeClosed, SessionElsewhere, SessionLost
 
@@ -67,7 +68,7 @@ def _turn(core: Core, session: Session) -> Steps[Latch]:
     while True:
         with core.table.lock:
             if slot.lost:
-                raise core.lost_error()
+                raise lost(core)
             if slot.ended or slot.session is not session:
                 raise ScopeClosed(session._ended_text())
             other = slot.saving
@@ -88,7 +89,7 @@ def _write(core: Core, slot: Slot, entry: Entry) -> Steps[None]:
         (written,) = yield core.ask(core.space.put, slot.lease.owner, [entry])
         if written:
             return
-    raise core.lost_error()
+    raise lost(core)
 
 
 def secure(core: Core, slot: Slot) -> Steps[bool]:

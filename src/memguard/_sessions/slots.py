@@ -43,8 +43,8 @@ class Slot:
     `session` is there while the session is live. `lease` is the one under which the
     store has it as ours, None while it is nobody's; `version` is that of its record.
     `pins` counts open blocks. `saving` is closed while it is being saved: one save
-    after the other. `busy` is closed while somebody brings the session in or puts it out; nobody else touches it then. Times
-    are monotonic seconds.
+    after the other. `busy` is closed while somebody brings the session in or puts it
+    out; nobody else touches it then. Times are monotonic seconds.
     """
 
     __slots__ = (

@@ -10,59 +10,20 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from memguard._sessions.record import Torn, read_header
+from memguard._sessions.stores.rows import Row, Rows
 from memguard._sessions.stores.space import Claim, Entry, Held, Stored
 
 if TYPE_CHECKING:
+    from memguard._sessions.stores.verbs import Verbs
     from memguard.typing import Clock
 
-__all__ = ("Plain", "PlainSpace", "Verbs")
+__all__ = ("Plain", "PlainSpace")
 
 # Where a record goes that cannot be read.
 _BROKEN: Final = "memguard: broken"
-
-
-class Verbs(Protocol):
-    """
-    Bytes by a text. Called by many threads, with no lock of memguard held.
-    """
-
-    persistent: bool
-
-    def get(self, id: str) -> bytes | None:
-        """
-        The record of *id*, or None.
-        """
-
-    def put(self, id: str, record: bytes) -> None:
-        """
-        Keep *record* instead of what there is for *id*.
-        """
-
-    def delete(self, id: str) -> None:
-        """
-        Forget the record of *id*; nothing happens when there is none.
-        """
-
-
-class _Row:
-    """
-    What this process knows of one id. `version` is 0 while nothing is stored.
-    """
-
-    __slots__ = ("expires_at", "owner", "queued", "size", "version", "wanted")
-
-    def __init__(self) -> None:
-        self.owner: str | None = None
-        self.version = 0
-        self.expires_at: float | None = None
-        self.size = 0
-        self.wanted = False
-        # The entry of the queue that counts.
-        self.queued: float | None = None
 
 
 class PlainSpace:
@@ -78,10 +39,7 @@ class PlainSpace:
     def __init__(self, verbs: Verbs) -> None:
         self._verbs = verbs
         self._lock = threading.RLock()
-        self._rows: dict[str, _Row] = {}
-        self._queue: list[tuple[float, str]] = []
-        self._asleep = 0
-        self._bytes = 0
+        self._rows = Rows()
 
     # -- owners ------------------------------------------------------------------------
 
@@ -132,12 +90,12 @@ class PlainSpace:
             row = self._rows.get(id)
             known = row is not None
             if row is None:
-                row = self._rows[id] = _Row()
+                row = self._rows[id] = Row()
             elif row.owner not in (None, owner):
                 row.wanted = True
                 return Held(row.owner or "")
             if row.owner is None:
-                self._count(row, asleep=False)
+                self._rows.count(row, asleep=False)
             row.owner = owner
             contended, row.wanted = row.wanted, False
             version = row.version
@@ -192,8 +150,8 @@ class PlainSpace:
             row.owner = None
             row.wanted = False
             if row.version:
-                self._count(row, asleep=True)
-                self._enqueue(id, row)
+                self._rows.count(row, asleep=True)
+                self._rows.enqueue(id, row)
             else:
                 del self._rows[id]
 
@@ -276,44 +234,21 @@ class PlainSpace:
         """
         Ids of nobody's sessions that have expired.
         """
-        found: list[str] = []
         with self._lock:
-            queue = self._queue
-            while queue and queue[0][0] <= now and len(found) < most:
-                at, id = heappop(queue)
-                row = self._rows.get(id)
-                if row is None or row.queued != at:
-                    continue
-                row.queued = None
-                if row.owner is None:
-                    found.append(id)
-                    # Whoever fails to end it finds it here again.
-                    row.queued = at
-            for id in found:
-                heappush(queue, (self._rows[id].queued or 0.0, id))
-        return found
+            return self._rows.due(now, most)
 
     def next_due(self) -> float | None:
         """
         When the earliest of nobody's sessions expires.
         """
         with self._lock:
-            queue = self._queue
-            while queue:
-                at, id = queue[0]
-                row = self._rows.get(id)
-                if row is not None and row.queued == at and row.owner is None:
-                    return at
-                heappop(queue)
-                if row is not None and row.queued == at:
-                    row.queued = None
-        return None
+            return self._rows.next_due()
 
     def count(self) -> tuple[int, int]:
         """
         How many sessions are nobody's, and their bytes.
         """
-        return self._asleep, self._bytes
+        return self._rows.asleep, self._rows.bytes
 
     def ids(self) -> list[str]:
         """
@@ -326,31 +261,6 @@ class PlainSpace:
         """
         Nothing is open.
         """
-
-    # -- bookkeeping, with the lock held -----------------------------------------------
-
-    def _count(self, row: _Row, *, asleep: bool) -> None:
-        if row.version:
-            self._asleep += 1 if asleep else -1
-            self._bytes += row.size if asleep else -row.size
-
-    def _enqueue(self, id: str, row: _Row) -> None:
-        at = row.expires_at
-        if at == row.queued:
-            return
-        row.queued = at
-        if at is None:
-            return
-        heappush(self._queue, (at, id))
-        if len(self._queue) > 2 * len(self._rows) + 16:
-            self._queue = [
-                entry for entry in self._queue if self._valid(entry[0], entry[1])
-            ]
-            heapify(self._queue)
-
-    def _valid(self, at: float, id: str) -> bool:
-        row = self._rows.get(id)
-        return row is not None and row.queued == at
 
 
 class Plain:

@@ -55,7 +55,7 @@ class RedisStore:
         self._client = client
         self._prefix = prefix
 
-    def space(self, name: str, clock: Clock) -> RedisSpace:  # noqa: ARG002
+    def space(self, name: str, clock: Clock) -> RedisSpace:
         """
         The part of the store for the container *name*; the server tells the time.
         """

@@ -37,6 +37,8 @@ class RedisSpace:
 
     __slots__ = ("_base", "_execute", "_perform")
 
+    paged = True
+
     def __init__(self, client: Any, base: str, awaits: bool) -> None:
         self._execute: Callable[..., Any] = client.execute_command
         self._base = _bytes(base)

@@ -41,6 +41,8 @@ class SqliteSpace:
 
     __slots__ = ("_clock", "_database", "_name", "_noted", "_number", "_seen")
 
+    paged = True
+
     def __init__(self, database: Database, name: str, clock: Clock) -> None:
         self._database = database
         self._name = name
