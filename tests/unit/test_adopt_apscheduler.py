@@ -18,7 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-from memguard import Guard
+from memguard import Guard, ShutdownReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,19 +146,15 @@ def test_a_job_of_its_own_may_shut_the_guard_down() -> None:
     """
     It does not wait for its own thread.
     """
-    done = threading.Event()
+    reports: list[ShutdownReport] = []
     guard = Guard()
     guard.start()
     scheduler = BackgroundScheduler(timezone="UTC")
     guard.adopt(scheduler)
     scheduler.start()
-
-    def end() -> None:
-        guard.shutdown()
-        done.set()
-
-    scheduler.add_job(end)
-    assert done.wait(WITHIN)
+    scheduler.add_job(lambda: reports.append(guard.shutdown()))
+    until(lambda: bool(reports))
+    assert ["closed"] == [str(row.outcome) for row in reports[0].resources]
 
 
 def test_processes_of_a_scheduler_end_as_well() -> None:

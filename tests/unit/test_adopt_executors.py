@@ -157,7 +157,8 @@ def test_a_call_of_its_own_may_shut_the_guard_down() -> None:
     guard.start()
     with ThreadPoolExecutor(1) as executor:
         guard.adopt(executor)
-        executor.submit(guard.shutdown).result(WITHIN)
+        report = executor.submit(guard.shutdown).result(WITHIN)
+    assert {"closed"} == {str(row.outcome) for row in report.resources}
 
 
 def test_processes_and_pending_calls_are_told_and_end() -> None:

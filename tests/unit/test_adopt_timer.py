@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from memguard import Guard
+from memguard import Guard, ShutdownReport
 from memguard._probes.threads import thread_age
 
 WITHIN = 5.0
@@ -96,17 +96,12 @@ def test_it_may_shut_the_guard_down_itself() -> None:
     """
     guard = Guard()
     guard.start()
-    done = threading.Event()
-
-    def end() -> None:
-        guard.shutdown()
-        done.set()
-
-    timer = threading.Timer(0.0, end)
+    reports: list[ShutdownReport] = []
+    timer = threading.Timer(0.0, lambda: reports.append(guard.shutdown()))
     guard.adopt(timer)
     timer.start()
-    assert done.wait(WITHIN)
     timer.join(WITHIN)
+    assert ["closed"] == [str(row.outcome) for row in reports[0].resources]
 
 
 def test_it_is_only_measured_and_says_why(guard: Guard) -> None:

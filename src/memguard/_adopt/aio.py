@@ -6,19 +6,15 @@ Everything here belongs to one event loop and is closed on it.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any, Final
 
+from memguard._adopt.asking import task_asks
 from memguard._adopt.loaded import loaded_types
-from memguard._kinds.callbacks import await_chain
 from memguard.typing import Adapter, Measured
 
 __all__ = ("ADAPTERS", "OnLoop")
 
-_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-# Waits of a shutdown, which a task must not be cancelled in: it would end that.
-_ENDINGS: Final = frozenset({"ashutdown", "aclose", "stopped", "__aexit__"})
 _WAIT_S: Final = 30.0
 _NO_CAP: Final = "one of these has nothing to cap; their number is for memguard.limiter"
 
@@ -84,7 +80,7 @@ class Task(Future):
 
     async def close(self, obj: Any) -> None:
         asyncio = sys.modules["asyncio"]
-        if obj.done() or obj is asyncio.current_task() or _waits_for_the_end(obj):
+        if obj.done() or obj is asyncio.current_task() or task_asks(obj):
             return
         obj.cancel()
         await asyncio.wait([obj], timeout=_WAIT_S)
@@ -211,16 +207,6 @@ class Writer(Transport):
             await obj.wait_closed()
         except ConnectionError:
             return  # the other side was faster: it is closed all the same
-
-
-def _waits_for_the_end(task: Any) -> bool:
-    """
-    True for a task that stands in a shutdown of memguard's, or waits for its end.
-    """
-    return any(
-        code.co_name in _ENDINGS and code.co_filename.startswith(_PACKAGE)
-        for _, code in await_chain(task.get_coro())
-    )
 
 
 ADAPTERS = (

@@ -4,9 +4,9 @@ Schedulers of APScheduler 3: their jobs, and the calls that run.
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Final
 
+from memguard._adopt.asking import join_all
 from memguard._adopt.loaded import is_a, loaded_types
 from memguard.typing import Adapter, Measured
 
@@ -56,14 +56,13 @@ class Scheduler(Adapter):
     def close(self, obj: Any) -> Any:
         if not obj.running:
             return
+        # It fails where it is ended while it looks for due jobs.
+        obj.pause()
+        with obj._jobstores_lock:
+            pass
         # Its own way to wait has no end. Only that of processes is left to it.
         obj.shutdown(wait=not all(map(_has_threads, obj._executors.values())))
-        for thread in _threads(obj):
-            # A job of its own may be what shuts the guard down.
-            if thread is not threading.current_thread():
-                thread.join(_WAIT_S)
-                if thread.is_alive():
-                    return
+        join_all(_threads(obj), _WAIT_S)
 
     def threads_of(self, obj: Any) -> list[int]:
         # Those of its pools alone: its own thread only waits.

@@ -6,9 +6,9 @@ Their queue has no bound, and nobody can give it one from outside.
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Final
 
+from memguard._adopt.asking import join_all
 from memguard._adopt.loaded import loaded_types
 from memguard.typing import Adapter, Measured, Risk
 
@@ -87,12 +87,7 @@ class ThreadExecutor(Executor):
 
     def close(self, obj: Any) -> None:
         obj.shutdown(wait=False, cancel_futures=True)
-        for thread in list(obj._threads):
-            # A call of the executor's own may be what shuts the guard down.
-            if thread is not threading.current_thread():
-                thread.join(_WAIT_S)
-                if thread.is_alive():
-                    return
+        join_all(list(obj._threads), _WAIT_S)
 
     def threads_of(self, obj: Any) -> list[int]:
         threads = [one for one in list(obj._threads) if one.is_alive()]

@@ -7,15 +7,18 @@ Looking at a child never reaps it: whoever started it may want to do that.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
+from memguard._adopt.asking import join_all
 from memguard._adopt.loaded import loaded_types
 from memguard._kinds.closers import info_of
 from memguard.typing import Adapter, Measured, Risk
 
 __all__ = ("ADAPTERS",)
 
-_CANNOT = (
+# Nobody can end a thread: an abandoned close waits no longer than this for it.
+_WAIT_S: Final = 30.0
+_CANNOT: Final = (
     "a child process has nothing that could be capped from here; give it a limit when"
     " it starts, with resource.setrlimit or a cgroup"
 )
@@ -152,7 +155,7 @@ class ThreadPool(Pool):
 
     def close(self, obj: Any) -> None:
         obj.terminate()
-        obj.join()
+        join_all(list(obj._pool), _WAIT_S)
         _close_pipes(obj)
 
     def threads_of(self, obj: Any) -> list[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
+from memguard._adopt.asking import join_all
 from memguard._probes.threads import thread_age
 from memguard.typing import Adapter, Measured
 
@@ -51,10 +52,8 @@ class ThreadTimer(Adapter):
 
     def close(self, obj: Any) -> None:
         obj.cancel()
-        # Before its start there is nothing to wait for; and a timer may well be what
-        # shuts the guard down.
-        if obj.ident is not None and obj is not threading.current_thread():
-            obj.join(_WAIT_S)
+        if obj.ident is not None:  # else it was never started
+            join_all((obj,), _WAIT_S)
 
     def is_open(self, obj: Any) -> bool:
         return obj.is_alive() or not obj.finished.is_set()
