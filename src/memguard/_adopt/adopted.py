@@ -18,7 +18,7 @@ from memguard._adopt.caps import checked_caps
 from memguard._adopt.info import AdoptedInfo, info_of
 from memguard._adopt.known import PHASES
 from memguard._adopt.place import Place
-from memguard._adopt.rounds import rounds_of
+from memguard._adopt.rounds import WEIGH_EVERY_S, rounds_of
 from memguard._kinds.closers import running_loop
 from memguard._kinds.references import NOTHING, Kept, Ref, on_collect
 from memguard._phases import CLOSING, NEW, OPEN, PLAIN, Ending, Outcome, Phase
@@ -224,7 +224,10 @@ class Adopted(Node):
 
     def _arm(self) -> None:
         if self.adapter.kind in MEASURED or self.is_trimmed:
-            (self.registry.rounds or rounds_of(self.registry)).join(self)
+            rounds = self.registry.rounds
+            if rounds is None:
+                rounds = rounds_of(self.registry)
+            rounds.join(self)
 
     @property
     def is_trimmed(self) -> bool:
@@ -251,7 +254,9 @@ class Adopted(Node):
         """
         Leave the tree and let go of the object.
         """
-        self._rest()
+        rounds = self.registry.rounds
+        if rounds is not None:
+            rounds.forget(self)
         super().settle(ending)
         target = self._target
         if type(target) is Kept:
@@ -389,11 +394,22 @@ class Adopted(Node):
 
     def memory_bytes(self) -> int | None:
         """
-        What the object holds, estimated; None where that cannot be told.
+        What the object holds, estimated half a minute ago at most, or before the end of
+        the guard began; None where that cannot be told.
         """
         obj = self._target()
-        told = None if obj is None else self.adapter.measure(obj).bytes
-        return self.weigh() if told is None else told
+        if obj is None:
+            return None
+        told = self.adapter.measure(obj).bytes
+        if told is not None:
+            return told
+        seen = self._note()
+        owner = self.owner
+        ends = owner is None or owner.state > OPEN
+        if ends or self.registry.now() - seen.weighed_at < WEIGH_EVERY_S:
+            # A shutdown has no time for ten thousand looks.
+            return seen.weight
+        return self.weigh()
 
     def info(self) -> AdoptedInfo:
         """

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import FrameType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import getweakrefs, ref
+from weakref import getweakrefcount, getweakrefs, ref
 
 from memguard._adopt.adopted import Adopted
 from memguard._adopt.caps import checked_caps
-from memguard._adopt.known import BY_PLACE, known_adapter, sure
+from memguard._adopt.known import BY_PLACE, known_adapter, quick
 from memguard._adopt.place import Place
 from memguard._kinds.closers import identity
 from memguard._kinds.references import Ref
@@ -43,13 +43,43 @@ def adopt(
 
     *frame* is the caller's, which the handle is said to be made in.
     """
+    adapter = quick.get(identity(type(obj)))
+    if adapter is None or name is not None or caps or keep:
+        return _adopt(root, obj, name, caps, frame, keep=keep)
+    # The way of thousands, all in one place: what has no name, no caps and no place.
+    registry = root.registry
+    if root.state > DRAINING or registry.detached:
+        root._refuse_if_ended()
+    if registry.collected:
+        registry.settle_collected()
+    with registry.lock:
+        first = _find(registry, obj, None) if getweakrefcount(obj) else None
+        if first is not None or registry.objects:
+            return first or _own(root, obj, None, adapter, caps, frame)
+        try:
+            node = Adopted(root, obj, None, adapter, _NO_CAPS, frame)
+        except TypeError:
+            raise _not_referenceable(obj) from None
+        _take(root, node, adapter.kind)
+    if registry.running:
+        node._arm()
+    return node
+
+
+def _adopt(
+    root: Root,
+    obj: Any,
+    name: str | None,
+    caps: Mapping[str, Any],
+    frame: FrameType,
+    *,
+    keep: bool,
+) -> Adopted:
     registry = root.registry
     root._refuse_if_ended()
     if registry.collected:
         registry.settle_collected()
-    adapter = sure.get(identity(type(obj)))
-    if adapter is None:
-        adapter = known_adapter(obj, registry.failures.record)
+    adapter = known_adapter(obj, registry.failures.record)
     if name is not None:
         if not isinstance(name, str) or not name:
             msg = f"name must be a non-empty text or None, not {name!r}"

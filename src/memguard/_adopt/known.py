@@ -22,7 +22,7 @@ from memguard._kinds.closers import identity
 from memguard._phases import Phase
 from memguard.typing import Adapter
 
-__all__ = ("BY_PLACE", "GROUP", "PHASES", "forget_plugins", "known_adapter", "sure")
+__all__ = ("BY_PLACE", "GROUP", "PHASES", "forget_plugins", "known_adapter", "quick")
 
 #: The group of entry points in which other packages name their adapters.
 GROUP: Final = "memguard.adapters"
@@ -81,8 +81,9 @@ Failed = Callable[[str, BaseException], None]
 
 #: Types that were looked up, by identity as in `_kinds.closers`.
 _known: Final[dict[int, tuple[Adapter, ...]]] = {}
-#: Those of them for which one adapter decides without a look at the object.
-sure: Final[dict[int, Adapter]] = {}
+#: Those of them for which one adapter decides without a look at the object, and which
+#: are not adopted by place.
+quick: Final[dict[int, Adapter]] = {}
 _forgetful: Final[dict[int, ref[type]]] = {}
 _loaded: Final[dict[str, tuple[Adapter, ...]]] = {}
 _plugins: list[tuple[Adapter, ...]] = []
@@ -113,7 +114,7 @@ def forget_plugins() -> None:
     with _lock:
         _plugins.clear()
         _known.clear()
-        sure.clear()
+        quick.clear()
         _forgetful.clear()
 
 
@@ -126,14 +127,14 @@ def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
     key = identity(kind)
 
     def forget(_: ref[type], key: int = key) -> None:
-        sure.pop(key, None)
+        quick.pop(key, None)
         _known.pop(key, None)
         _forgetful.pop(key, None)
 
     _forgetful[key] = ref(kind, forget)
     _known[key] = found
-    if type(found[0]).accepts is Adapter.accepts:
-        sure[key] = found[0]
+    if type(found[0]).accepts is Adapter.accepts and kind not in BY_PLACE:
+        quick[key] = found[0]
     return found
 
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from memguard._adopt.adopted import Adopted
     from memguard._registry import Registry
 
-__all__ = ("Rounds", "rounds_of")
+__all__ = ("WEIGH_EVERY_S", "Rounds", "rounds_of")
 
 # CPU seconds a tick for measuring, and from one weighing of a thing to the next.
 _BUDGET_S: Final = 0.002
-_WEIGH_EVERY_S: Final = 30.0
+WEIGH_EVERY_S: Final = 30.0
 # Entries that are taken out in one step, and the pause after it.
 _SLICE: Final = 1000
 _PAUSE_S: Final = 0.0005
@@ -59,6 +59,12 @@ class Rounds:
         Look at *node* no more.
         """
         self._members.pop(node, None)
+
+    def forget(self, node: Adopted) -> None:
+        """
+        As `leave`, and what lies at its place may be adopted anew.
+        """
+        self.leave(node)
         place = node.place
         if place is not None and self.places.get(place.key) is node:
             self.places.pop(place.key, None)
@@ -76,13 +82,19 @@ class Rounds:
                 self.join(next(iter(self._members)))
             return
         try:
-            members = list(self._members)
-            for node in members:
-                if node.is_trimmed:
-                    self._trim(node)
-            self._measure(members)
+            self.look()
         finally:
             self._next()
+
+    def look(self) -> None:
+        """
+        One round: trim what has caps, then measure as many as there is time for.
+        """
+        members = list(self._members)
+        for node in members:
+            if node.is_trimmed:
+                self._trim(node)
+        self._measure(members)
 
     def _measure(self, members: list[Adopted]) -> None:
         count = len(members)
@@ -93,7 +105,7 @@ class Rounds:
             try:
                 node.measure()
                 seen = node.seen
-                if seen is not None and now - seen.weighed_at >= _WEIGH_EVERY_S:
+                if seen is not None and now - seen.weighed_at >= WEIGH_EVERY_S:
                     node.weigh()
             except Exception as error:  # a foreign object may do anything
                 node.failed("measuring", error)

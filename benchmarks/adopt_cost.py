@@ -1,0 +1,186 @@
+"""
+What adopting costs: 10,000 objects at once, nothing on their way, little in the rounds.
+
+The hot paths of adopted objects are timed next to those of their twins that nobody
+adopted, while a guard runs that measures and trims them.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter, thread_time
+from typing import Any
+
+import blinker
+import cachetools
+from bars import Bar, table, verdict
+from rounds import alternate, timed
+
+from memguard import Guard
+
+MANY = 10_000
+ROUNDS = 7
+OPERATIONS = 20_000
+
+
+def functions(count: int) -> list[Any]:
+    return [functools.lru_cache(maxsize=8)(lambda key: key) for _ in range(count)]
+
+
+KINDS: dict[str, Callable[[int], list[Any]]] = {
+    "functions with an lru_cache": functions,
+    "caches of cachetools": lambda count: [
+        cachetools.LRUCache(8) for _ in range(count)
+    ],
+    "signals of blinker": lambda count: [blinker.Signal() for _ in range(count)],
+    "timers of threading": lambda count: [
+        threading.Timer(1, print) for _ in range(count)
+    ],
+}
+
+
+def adopting_ms(make: Callable[[int], list[Any]]) -> float:
+    """
+    Milliseconds for all of them in a running guard, median of some rounds.
+    """
+    seconds = []
+    for _ in range(ROUNDS):
+        things = make(MANY)
+        guard = Guard().start()
+        gc.collect()
+        began = perf_counter()
+        for thing in things:
+            guard.adopt(thing)
+        seconds.append(perf_counter() - began)
+        assert sum(one.live for one in guard.snapshot().kinds) == MANY
+        things.clear()
+        guard.shutdown()
+    return median(seconds) * 1000
+
+
+# -- hot paths: an adopted one and its twin --------------------------------------------
+
+
+def calls(subject: Any) -> float:
+    began = perf_counter()
+    for _ in range(OPERATIONS):
+        subject(1)
+    return perf_counter() - began
+
+
+def gets(subject: Any) -> float:
+    began = perf_counter()
+    for _ in range(OPERATIONS):
+        subject.get(1)
+    return perf_counter() - began
+
+
+def appends(subject: Any) -> float:
+    append = subject.append
+    began = perf_counter()
+    for _ in range(OPERATIONS):
+        append(1)
+    return perf_counter() - began
+
+
+def sends(subject: Any) -> float:
+    began = perf_counter()
+    for _ in range(OPERATIONS):
+        subject.send()
+    return perf_counter() - began
+
+
+class Application:
+    """
+    Where the containers lie.
+    """
+
+    def __init__(self) -> None:
+        self.registry: dict[int, int] = {1: 1}
+        self.queue: deque[int] = deque(maxlen=1000)
+
+
+def hot_paths(guard: Guard) -> dict[str, float]:
+    """
+    How much longer an operation takes on what was adopted.
+    """
+    pairs: dict[str, tuple[Any, Callable[[], Any]]] = {
+        "call of an lru_cache": (calls, lambda: functions(1)[0]),
+        "get of a cachetools.LRUCache": (gets, lambda: cachetools.LRUCache(8)),
+        "get of a dict at its place": (gets, Application),
+        "append to a deque at its place": (appends, Application),
+        "send of a signal": (sends, blinker.Signal),
+    }
+    ratios = {}
+    for name, (loop, make) in pairs.items():
+        bare, adopted = make(), make()
+        if isinstance(adopted, Application):
+            attribute = "registry" if loop is gets else "queue"
+            guard.adopt(adopted, attribute, max_entries=1000)
+            keep = bare, adopted
+            bare, adopted = getattr(bare, attribute), getattr(adopted, attribute)
+        else:
+            guard.adopt(adopted)
+            keep = bare, adopted
+        found = alternate(
+            {"bare": timed(loop, bare), "adopted": timed(loop, adopted)},
+            count=OPERATIONS,
+            rounds=41,
+        )
+        ratios[name] = found.ratio("adopted", "bare")
+        del keep
+    return ratios
+
+
+# -- the rounds ------------------------------------------------------------------------
+
+
+def a_round_ms(count: int) -> float:
+    """
+    CPU milliseconds of one round over so many adopted functions, the worst of some.
+    """
+    guard = Guard(tick="50s").start()
+    things = functions(count)
+    for thing in things:
+        thing(1)
+        guard.adopt(thing)
+    rounds = guard.registry.rounds
+    worst = 0.0
+    for _ in range(20):
+        began = thread_time()
+        rounds.look()
+        worst = max(worst, thread_time() - began)
+    guard.shutdown()
+    return worst * 1000
+
+
+def main() -> int:
+    adopted = {name: adopting_ms(make) for name, make in KINDS.items()}
+    table(
+        ("10,000 objects", "ms", "µs each"),
+        [(name, f"{ms:.1f}", f"{ms / 10:.2f}") for name, ms in adopted.items()],
+    )
+    with Guard() as guard:
+        ratios = hot_paths(guard)
+    table(
+        ("hot path", "adopted / bare"),
+        [(name, f"{ratio:.3f}") for name, ratio in ratios.items()],
+    )
+    print(f"one round over {MANY} functions: {a_round_ms(MANY):.2f} ms of CPU at most")
+    return verdict(
+        [
+            Bar("10,000 objects adopted", max(adopted.values()), 50, unit=" ms"),
+            Bar("an adopted object's hot path", max(ratios.values()), 1.03),
+            Bar("a round over 10,000, a tick", a_round_ms(MANY), 5, unit=" ms"),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
