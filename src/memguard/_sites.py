@@ -149,10 +149,10 @@ def _line(code: CodeType, lasti: int) -> int:
 
 def _place(code: CodeType, lasti: int) -> str:
     name = getattr(code, "co_qualname", code.co_name)  # co_qualname is 3.11+
-    return f"{_relative(code.co_filename)}:{_line(code, lasti)} in {name}"
+    return f"{shown_file(code.co_filename)}:{_line(code, lasti)} in {name}"
 
 
-def _relative(filename: str) -> str:
+def shown_file(filename: str) -> str:
     """
     The path below the entry of sys.path it was found in, else as it is.
 
@@ -201,4 +201,4 @@ def place_of(code: CodeType) -> str:
     Where *code* begins, as `file:line in function`.
     """
     name = getattr(code, "co_qualname", code.co_name)
-    return f"{_relative(code.co_filename)}:{code.co_firstlineno} in {name}"
+    return f"{shown_file(code.co_filename)}:{code.co_firstlineno} in {name}"

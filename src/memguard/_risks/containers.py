@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ("cap_of", "grown", "judge_container")
 
 _LEAST_MEASURED: Final = 32
+_GREW_TO: Final = 100  # entries, which is worth a word whatever code does
 # Of a library only what is very large or has grown by so much is anybody's business.
 _LIBRARY_GREW: Final = 1_000
 _LIBRARY_NOTED: Final = 64
@@ -72,6 +73,12 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     if shape is DEQUE:
         points += 1
         reasons.append("a deque without maxlen never drops anything")
+    usage = scene.codes.usage(place, obj)
+    points += usage.points(trend, level)
+    if trend.growing and length >= _GREW_TO and not usage.is_bounded:
+        points = max(points, 1)
+    if told := usage.reason():
+        reasons.append(told)
     if trend.steady and level:
         points -= 1
         reasons.append(
@@ -95,6 +102,7 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
         entries=length,
         entry_bytes=size,
         unit="bytes" if shape is BYTES else "entries",
+        site=scene.sources.site(place),
     )
 
 

@@ -17,7 +17,7 @@ from memguard._risks.origins import is_foreign, is_library
 from memguard._risks.queues import judge_hidden_executors
 from memguard._risks.reading import module_names, module_of, qualname_of
 from memguard._risks.scene import Place
-from memguard._risks.shapes import ATOM, CLASS, FUNCTION, Shape
+from memguard._risks.shapes import ATOM, CLASS, FUNCTION, LRU, METHOD, Shape
 from memguard._risks.visitor import DEPTH, Visitor
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = ("Survey",)
 
 _NAMES: Final = 20_000  # of one module
 _WARNED: Final = 64
+_EVERY: Final = 63
 
 _Modules = list[tuple[str, dict[str, Any]]]
 
@@ -102,15 +103,24 @@ class Survey:
         own = annotated if type(annotated) is dict else {}
         for attr, value in self._items(names):
             shape = self._scene.shapes.of(type(value))
-            if shape is ATOM or shape is CLASS or shape is FUNCTION:
+            if shape is ATOM:
+                continue
+            if shape is CLASS or shape is FUNCTION or shape is LRU:
+                if not self._scene.only_counts and not self._is_elsewhere(
+                    name, names, value, shape
+                ):
+                    self._scene.codes.add(name, value)
                 continue
             made_here = attr in own
             if made_here or self._homes.get(id(value), "").partition(":")[0] != "!":
                 self._homes[id(value)] = f"{'!' if made_here else ''}:{name}"
 
     def _items(self, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        self._scene.pace.step()
-        for name, value in list(names.items())[:_NAMES]:
+        step = self._scene.pace.step
+        step()
+        for number, (name, value) in enumerate(list(names.items())[:_NAMES]):
+            if not number & _EVERY:
+                step()
             if type(name) is str and not (
                 name.startswith("__") and name.endswith("__")
             ):
@@ -126,7 +136,10 @@ class Survey:
             shape = of(type(value))
             if shape is ATOM:
                 continue
-            if not library and self._is_elsewhere(name, names, value, shape):
+            if library:
+                if shape is FUNCTION or shape is METHOD:
+                    continue
+            elif self._is_elsewhere(name, names, value, shape):
                 continue
             self._visitor.visit(place.attribute(attr, "module"), value, shape, 0)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._risks.containers import grown
 from memguard._risks.measure import entry_bytes, newest
-from memguard._risks.reading import attribute, full_name, mro_of
+from memguard._risks.reading import attribute, full_name, mro_of, qualname_of
 from memguard._risks.scene import Place
 from memguard._risks.shapes import (
     ASYNC_QUEUE,
@@ -71,6 +71,7 @@ def judge_queue(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
         fix=_FIX,
         entries=waiting,
         entry_bytes=size,
+        site=scene.sources.site(place),
     )
 
 
@@ -125,7 +126,7 @@ def judge_executor(scene: Scene, place: Place, obj: Any) -> None:
 
 
 def _jobs(queue: Any) -> int:
-    shape = SIMPLE_QUEUE if type(queue).__name__ == "SimpleQueue" else EXECUTOR
+    shape = SIMPLE_QUEUE if qualname_of(type(queue)) == "SimpleQueue" else EXECUTOR
     return _waiting(queue, shape)[0]
 
 

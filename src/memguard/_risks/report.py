@@ -32,6 +32,8 @@ MEDIUM: Final = "medium"
 LOW: Final = "low"
 _ORDER: Final = {HIGH: 0, MEDIUM: 1, LOW: 2, None: 3}
 _SAFE_SHOWN: Final = 30
+#: Things that have a size; of others the number alone is told.
+_WEIGHED: Final = frozenset(("entries", "results", "lines", "members"))
 
 
 @record
@@ -237,12 +239,19 @@ def estimate(
     """
     if entries is None:
         return "", None
-    parts = [f"{'up to ' if capped else ''}{entries:,} {unit}"]
+    parts = [f"{'up to ' if capped else ''}{entries:,} {_counted(entries, unit)}"]
     if entry_bytes is not None:
         parts.append(f"{format_size(entry_bytes)}")
     if instances != 1:
         parts.append(f"{instances:,} {many}")
     if entry_bytes is None:
-        return f"{' x '.join(parts)}, not measured", None
+        told = ", not measured" if entries and unit in _WEIGHED else ""
+        return f"{' x '.join(parts)}{told}", None
     total = entries * entry_bytes * instances
     return f"{' x '.join(parts)} = {format_size(total)}", total
+
+
+def _counted(number: int, unit: str) -> str:
+    if number != 1 or not unit.endswith("s"):
+        return unit
+    return f"{unit[:-3]}y" if unit.endswith("ies") else unit[:-1]

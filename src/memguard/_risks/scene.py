@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from memguard._records import record
+from memguard._records import field, record
 from memguard._risks.growth import Looks, Trend
 from memguard._risks.pace import Pace
 from memguard._risks.report import AT_RISK, HIGH, LOW, MEDIUM, SAFE, RiskRow, estimate
 from memguard._risks.shapes import Shapes
+from memguard._risks.sources import Sources
+from memguard._risks.usage import Codes
 
 __all__ = ("Place", "Scene", "graded")
 
@@ -35,24 +37,37 @@ class Place:
     attr: str
     owner: str = "module"
     library: bool = False
+    #: The module that defines the class, where the last step is from an instance.
+    home: str = ""
+    #: The function whose default it is.
+    code: Any = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         return f"{self.module}.{self.path}" if self.path else self.module
 
-    def attribute(self, attr: str, owner: str, *, library: bool | None = None) -> Place:
+    def attribute(
+        self, attr: str, owner: str, *, library: bool | None = None, home: str = ""
+    ) -> Place:
         """
         The place one name further on.
         """
         shown = attr if attr.isidentifier() and len(attr) <= 100 else "[str]"
-        path = f"{self.path}.{shown}" if self.path else shown
         return Place(
             self.module,
-            path,
+            f"{self.path}.{shown}" if self.path else shown,
             shown,
             owner,
             self.library if library is None else library,
+            home,
         )
+
+    def default(self, argument: str, code: Any) -> Place:
+        """
+        The place of what an argument has by default.
+        """
+        path = f"{self.path}({argument}=)"
+        return Place(self.module, path, argument, "default", self.library, "", code)
 
     def item(self) -> Place:
         """
@@ -89,6 +104,8 @@ class Scene:
         self.risks: list[RiskRow] = []
         #: Nodes of registered objects, which are looked into later.
         self.registered: list[Any] = []
+        self.codes = Codes(pace.step)
+        self.sources = Sources()
         self.modules = 0
         self.unread = 0
 

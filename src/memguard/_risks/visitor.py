@@ -18,6 +18,7 @@ from memguard._risks.queues import judge_executor, judge_queue
 from memguard._risks.reading import (
     attributes_of,
     attributes_read,
+    module_of,
     namespace_of,
     qualname_of,
 )
@@ -147,7 +148,8 @@ class Visitor:
                 continue
             if shape is CLASS and qualname_of(value) != f"{qualname_of(kind)}.{name}":
                 continue
-            self.visit(place.attribute(name, "class"), value, shape, depth + 1)
+            inner = place.attribute(name, "class", home=module_of(kind))
+            self.visit(inner, value, shape, depth + 1)
 
     def _method(self, place: Place, obj: Any, depth: int) -> None:
         inner = obj.__func__
@@ -170,29 +172,27 @@ class Visitor:
         if place.library or depth > DEPTH:
             return
         of = self._scene.shapes.of
-        defaults = [*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()]
-        held = [("default argument", "default", one) for one in defaults]
-        names = fn.__code__.co_freevars
-        for name, cell in zip(names, fn.__closure__ or (), strict=False):
+        code = fn.__code__
+        arguments = code.co_varnames[: code.co_argcount]
+        given = fn.__defaults__ or ()
+        defaults = [
+            *zip(arguments[len(arguments) - len(given) :], given, strict=False),
+            *(fn.__kwdefaults__ or {}).items(),
+        ]
+        for name, value in defaults:
+            if of(type(value)) in _CONTAINERS:
+                inner = place.default(name, code)
+                self.visit(inner, value, of(type(value)), depth + 1)
+        held = list(fn.__dict__.items())
+        for name, cell in zip(code.co_freevars, fn.__closure__ or (), strict=False):
             try:
-                held.append((name, "closure", cell.cell_contents))
+                held.append((name, cell.cell_contents))
             except ValueError:
                 continue  # it is empty
-        held += [(name, "function", one) for name, one in list(fn.__dict__.items())]
-        for name, owner, value in held:
+        for name, value in held:
             shape = of(type(value))
-            if shape in _CONTAINERS or shape is LRU or shape in _QUEUES:
-                inner = Place(
-                    place.module,
-                    f"{place.path}({name})"
-                    if owner == "default"
-                    else f"{place.path}.{name}",
-                    place.attr if owner == "default" else name,
-                    owner,
-                    place.library,
-                )
-                self.visit(inner, value, shape, depth + 1)
-            elif shape is FUNCTION and owner != "default":
+            if shape in _HELD or shape is LRU or shape is FUNCTION:
+                owner = "closure" if name in code.co_freevars else "function"
                 self.visit(place.attribute(name, owner), value, shape, depth + 1)
 
     def _instance(self, place: Place, obj: Any, depth: int) -> None:
@@ -215,7 +215,9 @@ class Visitor:
             ):
                 self._scene.seen.add(id(value))
                 continue
-            inner = place.attribute(name, "instance", library=foreign)
+            inner = place.attribute(
+                name, "instance", library=foreign, home=module_of(kind)
+            )
             self.visit(inner, value, shape, depth + 1)
 
 

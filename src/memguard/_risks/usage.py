@@ -1,0 +1,196 @@
+"""
+Which code fills a container, and whether any takes something out again.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from memguard._records import record
+from memguard._risks.bytecode import deeds_of
+from memguard._risks.reading import attributes_of, module_names, mro_of, namespace_of
+from memguard._sites import place_of
+
+if TYPE_CHECKING:
+    from memguard._risks.growth import Trend
+    from memguard._risks.scene import Place
+
+__all__ = ("Codes", "Usage")
+
+_CODES: Final = 50_000  # of the application
+_READ: Final = 12  # pieces of code that are read for one container
+_SECONDS: Final = 0.15  # for reading code at one look
+_SHOWN: Final = 2
+_LRU: Final = type(lru_cache(len))
+_OF_CLASSES: Final = (
+    types.FunctionType,
+    staticmethod,
+    classmethod,
+    property,
+    _LRU,
+)
+
+
+@record
+class Usage:
+    """
+    What code does with one container.
+
+    `filled_at` are the places of its own module that fill it; `filled_abroad` those of
+    others, which may mean another thing of the same name. `known` is False where no
+    code names it: then nothing can be said.
+    """
+
+    filled_at: tuple[str, ...]
+    filled_abroad: tuple[str, ...]
+    takes: bool
+    measures: bool
+    known: bool
+
+    @property
+    def is_bounded(self) -> bool:
+        """
+        True where code looks at its length, and takes something out.
+        """
+        return self.takes and self.measures
+
+    def points(self, trend: Trend, level: int) -> int:
+        """
+        What that adds to a risk, or takes from it.
+        """
+        if self.takes:
+            return -1 - self.measures
+        if self.filled_at or (self.filled_abroad and (level or trend.growing)):
+            return 1
+        return -1 if self.known and trend.steady else 0
+
+    def reason(self) -> str:
+        """
+        The same for people.
+        """
+        places = self.filled_at + self.filled_abroad
+        if not places:
+            return ""
+        told = f"filled in {', '.join(places[:_SHOWN])}"
+        if len(places) > _SHOWN:
+            told += f" and {len(places) - _SHOWN} more places"
+        if self.is_bounded:
+            return f"{told}, and code that looks at its length takes entries out"
+        return f"{told}, and " + (
+            "code takes entries out" if self.takes else "no code takes anything out"
+        )
+
+
+UNKNOWN: Final = Usage((), (), takes=False, measures=False, known=False)
+
+
+class Codes:
+    """
+    The code of the application's functions and methods, by the names it uses.
+    """
+
+    def __init__(self, step: Callable[[], object]) -> None:
+        self._step = step
+        self._by_name: dict[str, list[tuple[str, types.CodeType]]] = {}
+        self._count = 0
+        self._spent = 0.0
+        self._seen: set[int] = set()
+
+    def add(self, module: str, value: Any) -> None:
+        """
+        Take in the functions of a module, and the methods of its classes.
+        """
+        kind = type(value)
+        if kind is types.FunctionType:
+            self._add_code(module, value.__code__)
+        elif kind is staticmethod or kind is classmethod:
+            self.add(module, value.__func__)
+        elif kind is property:
+            for one in (value.fget, value.fset):
+                self.add(module, one)
+        elif any(base is type for base in mro_of(kind)):
+            for inner in list(namespace_of(value).values()):
+                if type(inner) in _OF_CLASSES:
+                    self.add(module, inner)
+        elif kind is _LRU:
+            own = attributes_of(value)
+            self.add(module, None if own is None else own.get("__wrapped__"))
+
+    def _add_code(self, module: str, code: types.CodeType) -> None:
+        if id(code) in self._seen or self._count >= _CODES:
+            return
+        self._seen.add(id(code))
+        self._count += 1
+        self._step()
+        for name in (*code.co_names, *code.co_freevars, *code.co_varnames):
+            self._by_name.setdefault(name, []).append((module, code))
+        for one in code.co_consts:
+            if type(one) is types.CodeType:
+                self._add_code(module, one)
+
+    def usage(self, place: Place, obj: Any) -> Usage:
+        """
+        What code does with *obj*, which lies at *place*, by the name it has there.
+        """
+        if self._spent > _SECONDS:
+            return UNKNOWN
+        began = perf_counter()
+        filled: dict[str, None] = {}
+        abroad: dict[str, None] = {}
+        takes = measures = known = False
+        for code, is_home, only_attributes in self._candidates(place, obj):
+            deeds = deeds_of(
+                code, place.attr, self._step, only_attributes=only_attributes
+            )
+            known = True
+            takes = takes or deeds.takes
+            measures = measures or deeds.measures
+            if deeds.fills:
+                (filled if is_home else abroad)[place_of(code)] = None
+        self._spent += perf_counter() - began
+        return Usage(
+            tuple(filled), tuple(abroad), takes=takes, measures=measures, known=known
+        )
+
+    def _candidates(
+        self, place: Place, obj: Any
+    ) -> Iterator[tuple[types.CodeType, bool, bool]]:
+        """
+        Code that uses the name, of its own module first; whether it is of that, and
+        whether the name can only be that of an attribute in it.
+        """
+        named = self._by_name.get(place.attr, ())
+        homes = (place.module, place.home)
+        if place.owner == "default":
+            yield place.code, True, False
+            return
+        if place.owner == "closure":
+            inner = [one for m, one in named if m in homes]
+            for code in [one for one in inner if place.attr in one.co_freevars][:_READ]:
+                yield code, True, False
+            return
+        using = [(m, code) for m, code in named if place.attr in code.co_names]
+        is_global = place.owner == "module"
+        mine = [
+            (code, True, not is_global) for module, code in using if module in homes
+        ]
+        others = [
+            (code, False, not (is_global and _names_it(module, place.attr, obj)))
+            for module, code in using
+            if module not in homes
+        ]
+        yield from [*mine, *others][:_READ]
+
+
+def _names_it(module: str, name: str, obj: Any) -> bool:
+    """
+    True where a module has imported *obj* under the same name.
+    """
+    found = sys.modules.get(module)
+    names = None if found is None else module_names(found)
+    return names is not None and names.get(name) is obj
