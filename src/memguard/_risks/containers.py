@@ -5,6 +5,7 @@ The rule for built-in containers that nobody caps: growth, size, and what code d
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard._risks.growth import Trend
@@ -15,6 +16,7 @@ from memguard._settings.units import format_duration
 
 if TYPE_CHECKING:
     from memguard._risks.scene import Place, Scene
+    from memguard._risks.usage import Usage
 
 __all__ = ("cap_of", "grown", "judge_container")
 
@@ -68,42 +70,64 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     if length >= _LEAST_MEASURED or (length and trend.growing):
         size = _entry_bytes(obj, shape, length)
     level = scene.size_level(length, None if size is None else size * length)
-    points = level + 2 * trend.growing if level else int(trend.growing)
-    reasons = [grown(trend)] if trend.growing else []
-    if shape is DEQUE:
-        points += 1
-        reasons.append("a deque without maxlen never drops anything")
     usage = scene.codes.usage(place, obj)
-    points += usage.points(trend, level)
-    if trend.growing and length >= _GREW_TO and not usage.is_bounded:
-        points = max(points, 1)
-    if told := usage.reason():
-        reasons.append(told)
-    if trend.steady and level:
-        points -= 1
-        reasons.append(
-            f"has not grown since the first look {format_duration(trend.since_s)} ago"
-        )
+    points = _points(shape, trend, level, usage)
     if points <= 0:
         return
-    if not trend.growing and level:
-        reasons.insert(
-            0, f"it is large, and nothing is known that bounds it ({_held(place)})"
-        )
-    elif trend.growing and place.owner == "class":
-        reasons.append(_held(place))
     scene.add(
         "unbounded-container",
         _kind_of(obj, shape),
         place.name,
         grade=points,
-        reason="; ".join(reasons),
+        reason="; ".join(_reasons(place, shape, trend, level, usage)),
         fix=_FIXES[id(shape)].format(name=place.attr),
         entries=length,
         entry_bytes=size,
         unit="bytes" if shape is BYTES else "entries",
         site=scene.sources.site(place),
     )
+
+
+def _points(shape: Shape, trend: Trend, level: int, usage: Usage) -> int:
+    """
+    How bad it is: by size, growth, and what code does. Pure.
+    """
+    points = level
+    if trend.growing:
+        points += 2 if level else 1
+    elif trend.steady and level:
+        points -= 1
+    points += shape is DEQUE
+    points += usage.points(trend, level)
+    if trend.growing and trend.now >= _GREW_TO and not usage.is_bounded:
+        points = max(points, 1)
+    return points
+
+
+def _reasons(
+    place: Place, shape: Shape, trend: Trend, level: int, usage: Usage
+) -> Iterator[str]:
+    if trend.growing:
+        yield grown(trend)
+        if place.owner in _HELD:
+            yield _HELD[place.owner]
+    elif level:
+        held = _HELD.get(place.owner, "it lives as long as the process")
+        yield f"it is large, and nothing is known that bounds it ({held})"
+    if shape is DEQUE:
+        yield "a deque without maxlen never drops anything"
+    if told := usage.reason():
+        yield told
+    if level and trend.steady:
+        ago = format_duration(trend.since_s)
+        yield f"has not grown since the first look {ago} ago"
+
+
+_HELD: Final = {
+    "class": "all instances of the class share it, and it lives as long as the class",
+    "closure": "a function's closure holds it, as long as the function lives",
+    "default": "a default argument is made once and shared by all calls",
+}
 
 
 def _judge_library(
@@ -197,16 +221,6 @@ def grown(trend: Trend) -> str:
         f"grew from {trend.first:,} to {trend.now:,} entries since the first look"
         f" {format_duration(trend.since_s)} ago{often}"
     )
-
-
-def _held(place: Place) -> str:
-    if place.owner == "class":
-        return "all instances of the class share it, and it lives as long as the class"
-    if place.owner == "closure":
-        return "a function's closure holds it, as long as the function lives"
-    if place.owner == "default":
-        return "a default argument is made once and shared by all calls"
-    return "it lives as long as the process"
 
 
 def _kind_of(obj: Any, shape: Shape) -> str:
