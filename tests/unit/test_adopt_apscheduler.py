@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 import pytest
-from apscheduler.executors.pool import ProcessPoolExecutor
+from apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -81,15 +81,17 @@ def test_jobs_and_running_calls_are_told(kind: type[BackgroundScheduler]) -> Non
 
 def test_jobs_in_a_database_are_not_counted(tmp_path: Path) -> None:
     """
-    That would be a query for each look.
+    That would be a query for each look. Its connections are closed with the scheduler.
     """
-    store = SQLAlchemyJobStore(url=f"sqlite:///{tmp_path}/jobs")
-    scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": store})
-    scheduler.start()
-    handle = Guard().adopt(scheduler)
-    scheduler.add_job(print, "interval", hours=1)
-    assert handle.info().entries is None
-    scheduler.shutdown()
+    with Guard() as guard:
+        store = SQLAlchemyJobStore(url=f"sqlite:///{tmp_path}/jobs")
+        scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": store})
+        scheduler.start()
+        handle = guard.adopt(scheduler)
+        scheduler.add_job(print, "interval", hours=1)
+        assert handle.info().entries is None
+        report = guard.shutdown()
+    assert report.clean, report
 
 
 def test_a_shutdown_waits_for_the_calls_that_run() -> None:
@@ -237,6 +239,35 @@ def test_an_asynchronous_one_ends_on_its_loop(inside: bool) -> None:
 
     asyncio.run(main())
     assert [True] == cancelled
+
+
+def test_threads_of_an_asynchronous_one_are_waited_for() -> None:
+    """
+    Of an executor that it was given; the loop goes on meanwhile.
+    """
+    begun, go_on = threading.Event(), threading.Event()
+    over = []
+
+    def job() -> None:
+        begun.set()
+        go_on.wait(WITHIN)
+        over.append(True)
+
+    async def main() -> None:
+        async with Guard() as guard:
+            scheduler = AsyncIOScheduler(
+                timezone="UTC", executors={"default": ThreadPoolExecutor(1)}
+            )
+            scheduler.start()
+            guard.adopt(scheduler)
+            scheduler.add_job(job)
+            await asyncio.to_thread(begun.wait, WITHIN)
+            asyncio.get_running_loop().call_later(0.05, go_on.set)
+            report = await guard.ashutdown()
+            assert report.clean, report
+            assert [True] == over
+
+    asyncio.run(main())
 
 
 def test_it_takes_no_cap() -> None:

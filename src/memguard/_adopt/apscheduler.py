@@ -6,17 +6,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from memguard._adopt.asking import join_all
+from memguard._adopt.asking import join_all, thread_asks
 from memguard._adopt.loaded import is_a, loaded_types
 from memguard.typing import Adapter, Measured
 
 __all__ = ("ADAPTERS",)
 
 _STATES: Final = ("stopped", "running", "paused")
+_IN_MEMORY: Final = "apscheduler.jobstores.memory:MemoryJobStore"
 # Turns of the loop that the end of an asynchronous scheduler may take; one is usual.
 _TURNS: Final = 100
 # Nobody can end a thread: an abandoned close waits no longer than this for it.
 _WAIT_S: Final = 30.0
+_LOOK_S: Final = 0.005
 
 
 class Scheduler(Adapter):
@@ -43,7 +45,7 @@ class Scheduler(Adapter):
     def measure(self, obj: Any) -> Measured:
         jobs: int | None = len(obj._pending_jobs)
         for store in list(obj._jobstores.values()):
-            if not is_a(store, "apscheduler.jobstores.memory:MemoryJobStore"):
+            if not is_a(store, _IN_MEMORY):
                 jobs = None
                 break
             jobs = None if jobs is None else jobs + len(store._jobs)
@@ -62,6 +64,10 @@ class Scheduler(Adapter):
             pass
         # Its own way to wait has no end. Only that of processes is left to it.
         obj.shutdown(wait=not all(map(_has_threads, obj._executors.values())))
+        for store in list(obj._jobstores.values()):
+            # Its thread has looked once more, when the store was closed already.
+            if not is_a(store, _IN_MEMORY):
+                store.shutdown()
         join_all(_threads(obj), _WAIT_S)
 
     def threads_of(self, obj: Any) -> list[int]:
@@ -95,7 +101,16 @@ class AsyncScheduler(Scheduler):
         for _ in range(_TURNS):
             await asyncio.sleep(0)
             if not obj.running:
-                return
+                break
+        # Of an executor with threads, if it was given one; nothing else stops the loop.
+        waited = 0.0
+        while waited < _WAIT_S and any(map(_holds_up, _threads(obj))):
+            await asyncio.sleep(_LOOK_S)
+            waited += _LOOK_S
+
+
+def _holds_up(thread: Any) -> bool:
+    return thread.is_alive() and not thread_asks(thread)
 
 
 def _has_threads(executor: Any) -> bool:
