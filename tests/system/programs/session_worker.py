@@ -13,29 +13,33 @@ import threading
 from time import monotonic, sleep
 from typing import Any
 
+import memguard
 from memguard._clock import SystemClock
 from memguard._probes.identity import identity
 from memguard._sessions.stores.space import Entry, Held, Space, StaleOwner
-from memguard.errors import StoreFailed
+from memguard.errors import SessionElsewhere, SessionLost, StoreFailed
 
 PAGES = 3
 
 
-def store_of(kind: str, path: str, lease: float) -> Any:
-    if kind == "redis":
+def store_of(task: dict[str, Any]) -> tuple[Any, Any]:
+    """
+    The store, and the client that has to be closed after it, if there is one.
+    """
+    client: Any = None
+    if task["store"] == "redis":
         import redis
 
-        from memguard import RedisStore
-
-        client = redis.Redis(unix_socket_path=path, socket_timeout=2.0)
-        store: Any = RedisStore(client)
+        options: dict[str, Any] = {} if task["retries"] else {"retry": None}
+        client = redis.Redis(
+            unix_socket_path=task["path"], socket_timeout=2.0, **options
+        )
+        store: Any = memguard.RedisStore(client)
     else:
-        from memguard._sessions.stores.sqlite import SqliteStore
-
-        store = SqliteStore(path)
+        store = memguard.SqliteStore(task["path"])
     # Shorter than anybody should have it, and than the stores allow.
-    store.lease_s = lease
-    return store
+    store.lease_s = task["lease"]
+    return store, client
 
 
 class Notes:
@@ -45,21 +49,23 @@ class Notes:
 
     def __init__(self, path: str, worker: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._worker = worker
+        self.worker = worker
         self._count = 0
 
     def note(self, kind: str, **values: Any) -> None:
         line = json.dumps({"kind": kind, **values}) + "\n"
         os.write(self._file, line.encode())
 
-    def read(self, session: str, owner: str, start: float, state: Any) -> None:
+    def read(
+        self, session: str, owner: str, start: float, end: float, state: Any
+    ) -> None:
         seen, number = state
         self.note(
             "read",
             session=session,
             owner=owner,
             start=start,
-            end=monotonic(),
+            end=end,
             seen=seen,
             number=number,
         )
@@ -70,7 +76,7 @@ class Notes:
         """
         self._count += 1
         base, number = state
-        wrote = f"{self._worker}{self._count}"
+        wrote = f"{self.worker}{self._count}"
         self.note(
             "begin",
             session=session,
@@ -141,7 +147,7 @@ class Direct:
         except StoreFailed:
             sleep(0.005)
             return
-        self.notes.read(session, owner, start, state)
+        self.notes.read(session, owner, start, monotonic(), state)
         version = claim.version
         for left in range(self.dice.randint(0, 4), -1, -1):
             sleep(self.dice.choice((0.0, 0.001, 0.004, 0.015)))
@@ -204,14 +210,71 @@ class Direct:
             sleep(0.005)
 
 
+class Public:
+    """
+    A worker that is a program: a guard, sessions, blocks that are durable.
+    """
+
+    def __init__(self, store: Any, client: Any, notes: Notes, seed: str) -> None:
+        self.store = store
+        self.client = client
+        self.notes = notes
+        self.dice = random.Random(seed)
+
+    def run(self, sessions: list[str], until: float) -> None:
+        with memguard.Guard("worker") as guard:
+            if self.client is not None:
+                guard.register(self.client, close="close", phase="clients")
+            shared = guard.sessions(
+                "shared", store=self.store, ttl=None, hibernate_after="100ms"
+            )
+            while monotonic() < until:
+                self.work(shared, self.dice.choice(sessions))
+                sleep(self.dice.choice((0.0, 0.0, 0.005, 0.1)))
+
+    def work(self, shared: memguard.Sessions, session: str) -> None:
+        owner = self.notes.worker
+        pauses = self.dice.choices((0.0, 0.002, 0.01, 0.04), k=2)
+        start = monotonic()
+        wrote = None
+        try:
+            with shared.open(session, durable=True) as mine:
+                since = monotonic()
+                log = mine.ring("log", of=str, max_entries=PAGES)
+                state = mine.data.get("last"), mine.data.get("count", 0)
+                if log.recent(1) != [one for one in state[:1] if one]:
+                    state = "torn", state[1]
+                sleep(pauses[0])
+                wrote, number = self.notes.begin(session, owner, since, state)
+                mine.data["last"], mine.data["count"] = wrote, number
+                log.append(wrote)
+                sleep(pauses[1])
+        except SessionElsewhere:
+            return
+        except SessionLost:
+            if wrote is not None:
+                self.notes.end(wrote, "refused")
+        except StoreFailed:
+            sleep(0.005)
+            if wrote is not None:
+                self.notes.end(wrote, "unknown")
+        else:
+            self.notes.end(wrote, "acknowledged")
+            # What it was given was in force: it is only known now.
+            self.notes.read(session, owner, start, since, state)
+
+
 def main() -> None:
     task = json.loads(sys.argv[1])
-    store = store_of(task["store"], task["path"], task["lease"])
+    store, client = store_of(task)
     notes = Notes(task["notes"], task["worker"])
     seed = f"{task['seed']}{task['worker']}"
     print("ready", flush=True)
     sys.stdin.readline()
     until = monotonic() + task["seconds"]
+    if task["way"] == "public":
+        Public(store, client, notes, seed).run(task["sessions"], until)
+        return
     space = store.space("shared", SystemClock())
     Direct(space, task["lease"], notes, seed).run(task["sessions"], until)
 

@@ -93,6 +93,11 @@ _STATES: Final = (
         ),
     ),
     (
+        ("ValueError",),
+        "was asked over a connection that was closed meanwhile: close the client after"
+        " the guard has ended",
+    ),
+    (
         ("ConnectionError", "OSError"),
         "cannot be reached: start it, or give the client the right address",
     ),
@@ -111,7 +116,8 @@ def failed(error: Exception) -> StoreFailed | None:
     """
     What *error* is for whoever uses sessions; None where it is not the server's.
     """
-    if not isinstance(error, (OSError, *_of_libraries())):
+    # A connection that another thread closes while it is read is a ValueError.
+    if not isinstance(error, (OSError, ValueError, *_of_libraries())):
         return None
     names = {cls.__name__ for cls in type(error).__mro__}
     # Errors inside a script come wrapped: the code stands somewhere in their text.
