@@ -20,7 +20,12 @@ from memguard._sessions.codec import read_content
 from memguard._sessions.expiry import Alarm, earliest
 from memguard._sessions.leasing import NO_LEASE, Lease
 from memguard._sessions.placing import place
-from memguard._sessions.record import Header, read_record, write_record
+from memguard._sessions.record import (
+    Header,
+    read_record,
+    version_after,
+    write_record,
+)
 from memguard._sessions.steps import Call, Steps
 from memguard._sessions.stores import Entry
 from memguard._sessions.stores.plain import PlainSpace
@@ -157,18 +162,19 @@ class Core:
         now = self.now()
         ahead = self.registry.clock.time() - now
         used = slot.touched = now if slot.held else slot.used
+        version = version_after(slot.version)
         expires_at = self.wall_end(slot)
         written = write_record(
             raw,
             codec=options.codec_number,
             schema=options.schema,
-            version=slot.version + 1,
+            version=version,
             born=slot.born + ahead,
             used=used + ahead,
             expires_at=expires_at,
             writer=zlib.crc32(self.lease.owner.encode()),
         )
-        entry = Entry(slot.id, slot.version + 1, expires_at, written, {}, release)
+        entry = Entry(slot.id, version, expires_at, written, {}, release)
         return len(raw), entry
 
     def forget(self, id: str) -> None:

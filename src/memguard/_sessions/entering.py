@@ -97,9 +97,9 @@ def _regain(core: Core, coming: _Coming) -> Steps[Session | None]:
     table, slot, session = core.table, coming.slot, coming.slot.session
     assert session is not None
     lease, claim = yield from own(core, slot.id, slot.version)
-    if claim.version == slot.version:
+    if slot.wrote(claim.version):
         with table.lock:
-            slot.lease = lease
+            slot.lease, slot.version, slot.tried = lease, claim.version, ()
             slot.contended = slot.contended or claim.contended
             latch = table.stays(slot)
             table.pin(slot)

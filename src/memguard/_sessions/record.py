@@ -9,6 +9,7 @@ checksum covers all of it: a record that was torn or changed is refused.
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 from typing import Final
@@ -21,6 +22,7 @@ __all__ = (
     "Torn",
     "read_header",
     "read_record",
+    "version_after",
     "write_record",
 )
 
@@ -58,6 +60,16 @@ class Header:
     used: float
     expires_at: float | None
     writer: int
+
+
+def version_after(version: int) -> int:
+    """
+    The version of a write that follows the one of *version*.
+
+    It counts in its upper half. The lower one is random: no other write has the same
+    version, also where a session was ended and made anew meanwhile.
+    """
+    return ((version >> 32) + 1) << 32 | int.from_bytes(os.urandom(4), "big")
 
 
 def write_record(

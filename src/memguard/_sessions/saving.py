@@ -4,6 +4,7 @@ Saving a session, one save at a time for each, so that the newest content stays.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from memguard._latch import Latch
@@ -22,6 +23,8 @@ __all__ = ("back_up", "drain", "save", "save_all", "save_on_leaving", "secure")
 
 # Sessions that are written together at the end, in one transaction of the store.
 _TOGETHER = 250
+# Writes without an answer that are remembered, besides the last one.
+_TRIED = 15
 
 
 def save(core: Core, session: Session, *, release: bool = False) -> Steps[int]:
@@ -40,10 +43,12 @@ def save(core: Core, session: Session, *, release: bool = False) -> Steps[int]:
             table.weigh(slot, size)
         try:
             yield from _write(core, slot, entry)
-        except BaseException:
+        except BaseException as error:
             session.data.dirty = True
+            if not isinstance(error, SessionLost):
+                _unanswered(slot, entry)
             raise
-        slot.version = entry.version
+        slot.version, slot.tried = entry.version, ()
         if release:
             slot.lease = None
             core.asleep_until(entry.expires_at)
@@ -78,11 +83,22 @@ def _turn(core: Core, session: Session) -> Steps[Latch]:
         yield Wait(other)
 
 
+def _unanswered(slot: Slot, entry: Entry) -> None:
+    """
+    The store may have written *entry*, or may still do so; nobody knows.
+    """
+    slot.tried = (*slot.tried[-_TRIED:], entry.version)
+    if entry.release:
+        # It may be nobody's, and then somebody else's.
+        slot.lease = None
+
+
 def _write(core: Core, slot: Slot, entry: Entry) -> Steps[None]:
     if slot.lease is not None:
         (written,) = yield core.ask(core.space.put, slot.lease.owner, [entry])
         if written:
             return
+        slot.lease = None
     # Whoever had the store in between: perhaps nobody wrote.
     if (yield from secure(core, slot)):
         assert slot.lease is not None
@@ -105,10 +121,10 @@ def secure(core: Core, slot: Slot) -> Steps[bool]:
         lease, claim = yield from own(core, slot.id, slot.version, patience_s=0.0)
     except SessionElsewhere:
         return False
-    if claim.version != slot.version:
+    if not slot.wrote(claim.version):
         yield core.ask(core.space.release, slot.id, lease.owner)
         return False
-    slot.lease = lease
+    slot.lease, slot.version, slot.tried = lease, claim.version, ()
     return True
 
 
@@ -199,18 +215,22 @@ def _save_some(core: Core, slots: list[Slot]) -> Steps[None]:
             chosen.append((slot, session, size, entry))
         if not chosen:
             return
-        written: list[bool] = []
+        written: list[bool] | None = None
         try:
             entries = [one[3] for one in chosen]
             written = yield core.ask(core.space.put, core.lease.owner, entries)
         except Exception:  # noqa: S110 - as above
             pass
-        for index, (slot, session, size, entry) in enumerate(chosen):
-            if index < len(written) and written[index]:
-                slot.version = entry.version
+        for (slot, session, size, entry), done in zip(
+            chosen, written or repeat(None), strict=False
+        ):
+            if done:
+                slot.version, slot.tried = entry.version, ()
                 slot.size = size
-            else:
-                session.data.dirty = True
+                continue
+            session.data.dirty = True
+            if done is None:
+                _unanswered(slot, entry)
     finally:
         for slot, _ in ours:
             slot.saving = None

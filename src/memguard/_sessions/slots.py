@@ -41,7 +41,8 @@ class Slot:
     read and written under the table's lock.
 
     `session` is there while the session is live. `lease` is the one under which the
-    store has it as ours, None while it is nobody's; `version` is that of its record.
+    store has it as ours, None while it is nobody's; `version` is that of its record,
+    and `tried` are those of writes that were not answered, any of which may be it.
     `pins` counts open blocks. `saving` is closed while it is being saved: one save
     after the other. `busy` is closed while somebody brings the session in or puts it
     out; nobody else touches it then. Times are monotonic seconds.
@@ -68,6 +69,7 @@ class Slot:
         "size",
         "ticket",
         "touched",
+        "tried",
         "used",
         "version",
     )
@@ -88,6 +90,7 @@ class Slot:
         self.size = 0
         self.lease: Lease | None = None
         self.version = 0
+        self.tried: tuple[int, ...] = ()
         # Another process has asked for it: it is given back when it is not held.
         self.contended = False
         # Another process has it, and ours is out of date: nothing of it is saved.
@@ -110,6 +113,12 @@ class Slot:
         True while somebody uses it: it neither sleeps nor expires then.
         """
         return bool(self.pins or self.connections)
+
+    def wrote(self, version: int) -> bool:
+        """
+        Whether the record of that version is what this session was once written as.
+        """
+        return version == self.version or version in self.tried
 
     def is_mine(self) -> None:
         """

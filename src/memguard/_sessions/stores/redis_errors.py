@@ -94,8 +94,10 @@ _STATES: Final = (
     ),
     (
         ("ValueError",),
-        "was asked over a connection that was closed meanwhile: close the client after"
-        " the guard has ended",
+        (
+            "was asked over a connection that was closed meanwhile: close the client"
+            " after the guard has ended"
+        ),
     ),
     (
         ("ConnectionError", "OSError"),

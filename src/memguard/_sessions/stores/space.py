@@ -32,7 +32,7 @@ class Claim:
     """
     A session that is the caller's now.
 
-    `version` counts its writes, 0 where nothing was ever saved. `record` is None
+    `version` grows with its writes, 0 where nothing was ever saved. `record` is None
     there, and where the caller has the newest version already. `contended` says that
     another owner asked for it within the last minute: give it back soon.
     """
