@@ -1,5 +1,5 @@
 """
-Writes the generated part of docs/reference/settings.md and api.md, from the source.
+Writes the generated part of docs/reference/settings.md, api.md and adapters.md.
 
 What stands above the mark in those pages is written by hand. What a thing does is said
 in its docstring, what a setting means in the table of settings: change it there, and
@@ -309,7 +309,63 @@ def wrap(text: str) -> str:
     return "\n".join([*lines, line])
 
 
-PAGES = {"settings.md": settings_page, "api.md": api_page}
+# -- adapters --------------------------------------------------------------------------
+
+#: Titles of the sections: the files under _adopt that are told there.
+LIBRARIES: dict[str, str] = {
+    "Caches": "lru cachetools_caches cachebox_caches django_caches",
+    "Containers": "containers",
+    "Threads, executors and child processes": "timer executors processes",
+    "asyncio": "aio aiochildren",
+    "Files and sockets": "files sockets",
+    "Clients": "requests httpx aiohttp sqlalchemy redis",
+    "Schedulers": "apscheduler",
+    "Signals and emitters": "signals emitters",
+    "Logging": "log_handlers",
+}
+
+
+def adapters_page() -> str:
+    """
+    A table of all adapters: what they measure, cap, and cannot cap.
+    """
+    known = import_module("memguard._adopt.known").FILES.values()
+    told = " ".join(LIBRARIES.values()).split()
+    missing = sorted({file for files in known for file in files} - set(told))
+    if missing:
+        sys.exit(f"adapters in no section: {', '.join(missing)}")
+    parts = []
+    for title, files in LIBRARIES.items():
+        parts.append(
+            f"\n## {title}\n\n"
+            "| what, and what is measured | kind, phase | caps | what has no cap |\n"
+            "|---|---|---|---|\n"
+        )
+        for file in files.split():
+            adapters = import_module(f"memguard._adopt.{file}").ADAPTERS
+            parts += map(adapter_row, adapters)
+    return "".join(parts)
+
+
+def adapter_row(adapter: Any) -> str:
+    """
+    One adapter: its docstring, and what it says of itself.
+    """
+    what = " ".join(doc(type(adapter)).split())
+    caps = ", ".join(f"`{cap}`" for cap in adapter.caps) or "none"
+    cannot = adapter.cannot[:1].upper() + adapter.cannot[1:]
+    ends = "." if cannot and not cannot.endswith(".") else ""
+    return (
+        f"| {what} | {adapter.kind}, {adapter.phase} | {caps} |"
+        f" {cannot.replace('|', chr(92) + '|')}{ends} |\n"
+    )
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "api.md": api_page,
+    "adapters.md": adapters_page,
+}
 
 
 def page(name: str) -> str:

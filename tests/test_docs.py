@@ -488,7 +488,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 # -- reference pages -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["settings.md", "api.md"])
+@pytest.mark.parametrize("name", ["settings.md", "api.md", "adapters.md"])
 def test_the_reference_is_what_the_source_says(name: str) -> None:
     """
     Run `python docs/make_reference.py` when this fails.

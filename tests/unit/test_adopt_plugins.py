@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lru import LRU
+from kombu.utils.functional import LRUCache
 
 from memguard import Guard
 from memguard._adopt import known
-from memguard.errors import SpecConflict
 from memguard.testing import FakeClock
 from memguard.typing import Adapter, Measured
 
@@ -41,7 +40,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if name.startswith(("plugin_", "memguard_lru_dict")):
+        if name.startswith(("plugin_", "memguard_kombu")):
             del sys.modules[name]
     known.forget_plugins()
 
@@ -59,33 +58,32 @@ def install(site: Path, name: str, source: str, entry: str) -> None:
     (about / "entry_points.txt").write_text(f"[memguard.adapters]\n{name} = {entry}\n")
 
 
-def test_the_example_is_found_and_used(guard: Guard, site: Path) -> None:
+def test_the_example_is_found_and_used(site: Path) -> None:
     """
     The package under `examples/adapter_plugin`: its entry point, its cap, its end.
     """
-    settings = (EXAMPLE / "pyproject.toml").read_text()
-    entry = "memguard_lru_dict:LruDict"
-    assert f'lru-dict = "{entry}"' in settings
-    source = (EXAMPLE / "memguard_lru_dict.py").read_text()
-    cache: Any = LRU(100)
+    clock = FakeClock()
+    guard = Guard(clock=clock)
+    entry = "memguard_kombu:KombuCache"
+    assert f'kombu = "{entry}"' in (EXAMPLE / "pyproject.toml").read_text()
+    cache: Any = LRUCache()
     for key in range(20):
         cache[key] = str(key)
     with pytest.raises(TypeError, match=r"memguard\.adapters"):
-        guard.adopt(cache, keep=True)
+        guard.adopt(cache)
     known.forget_plugins()
-    install(site, "memguard_lru_dict", source, entry)
-    handle = guard.adopt(cache, max_entries=10, keep=True)
-    info = handle.info()
-    assert ("cache", 10, 10) == (info.kind, info.entries, info.limit)
-    assert 100 < (info.bytes or 0)
-    with pytest.raises(SpecConflict):
-        guard.adopt(cache, max_entries=11)
+    source = (EXAMPLE / "memguard_kombu.py").read_text()
+    install(site, "memguard_kombu", source, entry)
+    handle = guard.adopt(cache)
+    assert handle.risk() is not None
     handle.resize(max_entries=5)
-    assert (5, 5) == (len(cache), handle.info().limit)
-    with pytest.raises(ValueError, match="always has a size"):
-        handle.resize(max_entries=None)
     with guard:
-        assert 1 == guard.snapshot().count("cache")
+        clock.advance(1.5)
+        assert list(range(15, 20)) == list(cache)
+        info = handle.info()
+        assert ("cache", 5, 5) == (info.kind, info.entries, info.limit)
+        assert 100 < (info.bytes or 0)
+        assert handle.risk() is None
     assert 0 == len(cache)
 
 

@@ -33,13 +33,15 @@ def _library() -> Any:
 
 class Cache(Adapter):
     """
-    A cache: measured, and capped by `drain` once a tick.
+    A cache of cachebox, by its place: its entries and its bound. Its cap is kept by its
+    `drain`, once a tick. Closing it clears it.
     """
 
     kind = "cache"
     phase = "caches"
     module = "cachebox"
     caps = ("max_entries",)
+    cannot = _NO_POLICY
     must_close = False
     inherited = True
     trims = True
@@ -104,7 +106,7 @@ class Cache(Adapter):
 
 class Decorated(Adapter):
     """
-    A function decorated with `cached`: what holds for its cache holds for it.
+    A function with `cachebox.cached`: as its cache, with hits and misses.
     """
 
     kind = "cache"

@@ -35,7 +35,8 @@ def _base() -> Any:
 
 class Cache(Adapter):
     """
-    A cache by itself: measured.
+    A `cachetools.Cache` of any kind: its entries, its bound, and what is spent of that.
+    Closing it clears it.
     """
 
     kind = "cache"
@@ -89,7 +90,8 @@ def _weighs(cache: Any) -> bool:
 
 class Decorated(Adapter):
     """
-    A function decorated with `cached`: with a lock it can be capped as well.
+    A function with `cachetools.cached`: as its cache, with hits and misses if it has an
+    `info`. With a `lock` it is capped: what its cache would evict goes once a tick.
     """
 
     kind = "cache"

@@ -32,7 +32,9 @@ _TRIES: Final = 100
 
 class Containers(Adapter):
     """
-    The one adapter of all of them: at a place may lie another kind any moment.
+    A dict, OrderedDict, defaultdict, Counter, list, deque, set or weak container, by
+    its place: its entries, and its `maxlen` if it has one. Above a cap the oldest go
+    once a tick. Closing it lets go of it, and empties nothing.
     """
 
     kind = "container"

@@ -49,7 +49,8 @@ class _Cache(Adapter):
 
 class LocalMemory(_Cache):
     """
-    `LocMemCache`: its entries are here, and it has a lock.
+    A `LocMemCache` of Django: its entries and its MAX_ENTRIES. What was used longest
+    ago goes once a tick, under its own lock. Closing it clears it.
     """
 
     phase = "caches"
@@ -92,7 +93,8 @@ class LocalMemory(_Cache):
 
 class Elsewhere(_Cache):
     """
-    Files, a database, memcached, Redis, and whatever is derived from `BaseCache`.
+    Any other cache of Django: files, a database, memcached, Redis. Closing it closes
+    its connections and clears nothing.
     """
 
     path = ("django.core.cache.backends.base", "BaseCache")
@@ -107,7 +109,7 @@ class Elsewhere(_Cache):
 
 class Proxy(_Cache):
     """
-    `django.core.cache.cache`, which stands for the backend of each thread.
+    `django.core.cache.cache`, which stands for the backend of each thread: as that.
     """
 
     phase = "caches"

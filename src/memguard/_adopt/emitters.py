@@ -19,7 +19,8 @@ _MANY: Final = 10
 
 class Emitter(Adapter):
     """
-    An emitter of any kind: its listeners. Closing removes them all.
+    Any emitter of pyee: its listeners and events, and how many listeners of one event
+    are the same function. Closing it removes them all.
     """
 
     kind = "signal"
@@ -64,7 +65,7 @@ class Emitter(Adapter):
 
 class Waiting(Emitter):
     """
-    `AsyncIOEventEmitter`: and the tasks of its listeners, which are cancelled.
+    An `AsyncIOEventEmitter`: the tasks of its listeners too, which are cancelled.
     """
 
     affinity = "loop"
@@ -85,7 +86,7 @@ class Waiting(Emitter):
 
 class Threaded(Emitter):
     """
-    `ExecutorEventEmitter`: and its executor, which is shut down.
+    An `ExecutorEventEmitter`: its executor is shut down too.
     """
 
     inherited = False

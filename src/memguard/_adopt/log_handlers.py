@@ -28,7 +28,8 @@ _NO_TARGET: Final = (
 
 class Handler(Adapter):
     """
-    Any handler: where it is attached, and how often.
+    Any other handler of logging: how many loggers have it, and how many others write
+    the same once more. Closing it takes it off its loggers.
     """
 
     kind = "handler"
@@ -64,7 +65,7 @@ class Handler(Adapter):
 
 class MemoryHandler(Handler):
     """
-    `MemoryHandler`: the records it waits with.
+    A `MemoryHandler`: the records it waits with, and its capacity, which is its cap.
     """
 
     caps = ("max_entries",)
@@ -107,7 +108,7 @@ class MemoryHandler(Handler):
 
 class QueueHandler(Handler):
     """
-    `QueueHandler`: the records that wait in its queue.
+    A `QueueHandler`: the records that wait in its queue, and the queue's bound.
     """
 
     cannot = _QUEUE
@@ -125,7 +126,7 @@ class QueueHandler(Handler):
 
 class QueueListener(Adapter):
     """
-    `QueueListener`: its queue and its thread, which is ended by `stop`.
+    A `QueueListener`: its queue, and whether its thread runs. Closing it stops it.
     """
 
     kind = "handler"

@@ -22,7 +22,8 @@ _LARGE: Final = 50_000
 
 class LruCache(Adapter):
     """
-    A cached function: its entries, its bound, its hits and misses.
+    A function with `functools.lru_cache` or `cache`: its entries, bound, hits, misses,
+    and whether it is a method. Closing it clears the cache.
     """
 
     kind = "cache"

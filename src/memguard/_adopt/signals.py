@@ -20,7 +20,8 @@ _MANY: Final = 10
 
 class Signal(Adapter):
     """
-    A signal: its receivers, weak and strong, and its senders.
+    A signal of blinker: its receivers, how many of them are strong, how many are the
+    same function, and its senders. Closing it disconnects them.
     """
 
     kind = "signal"

@@ -1,0 +1,3 @@
+"""A module that remembers too much."""
+
+SEEN: dict[str, int] = {}
