@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._clock import SystemClock, give_way
 from memguard._sessions.stores.sqlite.schema import prepare
-from memguard._sessions.stores.sqlite.trouble import BROKEN, kind_of
+from memguard._sessions.stores.sqlite.trouble import BROKEN, LOCKED, kind_of
 from memguard.errors import StoreFailed
 
 if TYPE_CHECKING:
@@ -46,20 +46,19 @@ def open_file(
     sqlite = _module()
     place.prepare()
     try:
-        return _connect(place, synchronous, quota)
+        return _patiently(place, synchronous, quota)
     except sqlite.DatabaseError as error:
         if kind_of(error) != BROKEN:
             raise
     with _alone(place):
         # Somebody may have been quicker.
         try:
-            return _connect(place, synchronous, quota)
+            return _patiently(place, synchronous, quota)
         except sqlite.DatabaseError as error:
             if kind_of(error) != BROKEN:
                 raise
         name = place.move_aside()
-        place.prepare()
-        connection = _connect(place, synchronous, quota)
+        connection = _patiently(place, synchronous, quota)
     tell(
         f"the store of sessions {place.path!r} was no readable database; it is now"
         f" {name!r}, and a new one was begun. Sessions that were in it are gone unless"
@@ -87,11 +86,28 @@ def _module() -> Any:
     return sqlite3
 
 
+def _patiently(place: Place, synchronous: str, quota: int) -> sqlite3.Connection:
+    """
+    Where several processes begin a log at once, SQLite does not wait by itself.
+    """
+    import sqlite3
+
+    deadline = SystemClock.monotonic() + WAIT_S
+    while True:
+        try:
+            return _connect(place, synchronous, quota)
+        except sqlite3.OperationalError as error:
+            if kind_of(error) != LOCKED or SystemClock.monotonic() > deadline:
+                raise
+        give_way(_NAP_S)
+
+
 def _connect(place: Place, synchronous: str, quota: int) -> sqlite3.Connection:
     import sqlite3
 
     connection = sqlite3.connect(
-        place.path,
+        _uri(place.path),
+        uri=True,
         timeout=WAIT_S,
         isolation_level=None,
         check_same_thread=False,
@@ -104,6 +120,14 @@ def _connect(place: Place, synchronous: str, quota: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _uri(path: str) -> str:
+    """
+    Opens the file as it is: SQLite would make one that others can read.
+    """
+    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"file:{quoted}?mode=rw"
 
 
 def _configure(

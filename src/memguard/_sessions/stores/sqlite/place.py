@@ -17,7 +17,7 @@ __all__ = ("Place",)
 
 # Files that were moved aside, at most.
 _MOST_ASIDE: Final = 3
-_WITH: Final = ("", "-wal", "-shm")
+_BESIDE: Final = ("-wal", "-shm")
 
 
 class Place:
@@ -66,16 +66,27 @@ class Place:
 
     def move_aside(self) -> str:
         """
-        Give what lies there another name, which is returned. The oldest gives way.
+        Give what lies there another name, which is returned, and begin a new file.
+
+        Where there are enough of those names, the oldest gives way. Nobody else may do
+        it at the same time.
         """
         names = [f"{self.path}.broken-{n}" for n in range(1, _MOST_ASIDE + 1)]
         free = [name for name in names if not os.path.lexists(name)]
         name = free[0] if free else min(names, key=_written)
-        for end in _WITH:
+        # The log first: a new file would take it for its own. Then at no moment is
+        # there no file.
+        for end in _BESIDE:
             try:
                 os.replace(self.path + end, name + end)
             except FileNotFoundError:
                 _remove(name + end)
+        _remove(name)
+        os.link(self.path, name)
+        new = f"{self.path}.new"
+        _remove(new)
+        os.mknod(new, 0o600 | stat.S_IFREG)
+        os.replace(new, self.path)
         return name
 
     def _make_directory(self) -> None:
@@ -121,7 +132,7 @@ class Place:
             )
         else:
             if found.st_mode & 0o077:
-                for end in _WITH:
+                for end in ("", *_BESIDE):
                     try:
                         os.chmod(self.path + end, 0o600)
                     except FileNotFoundError:

@@ -67,20 +67,22 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     """
     Make the tables where there are none. StoreFailed for a file that is not ours.
     """
-    if _version_of(connection, path) == SCHEMA:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if _version_of(connection, path) == 0:  # nobody was quicker
-            for table in _TABLES:
-                connection.execute(table)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    for begin in ("BEGIN", "BEGIN IMMEDIATE"):
+        connection.execute(begin)
+        try:
+            version = _version_of(connection, path)
+            if version == 0 and begin == "BEGIN IMMEDIATE":  # nobody was quicker
+                for table in _TABLES:
+                    connection.execute(table)
+                connection.execute(f"PRAGMA application_id = {APPLICATION}")
+                connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        if version == SCHEMA:
+            return
 
 
 def _version_of(connection: sqlite3.Connection, path: str) -> int:
