@@ -61,8 +61,6 @@ class Core:
         self.leases = self.store.lease_s != float("inf")
         self.lease: Lease = NO_LEASE
         self.joining: Latch | None = None
-        # The shutdown has begun: those that changed were saved together.
-        self.saved_all = False
         clocks = options.clocks
         if not self.keeps:
             # A copy of what is in memory, in memory, is safe from nothing.

@@ -15,7 +15,7 @@ from memguard._sessions.ending import sweep_asleep
 from memguard._sessions.expiry import Verdict, earliest
 from memguard._sessions.leaving import expire, sleep
 from memguard._sessions.refusing import refuse_if_ended
-from memguard._sessions.saving import back_up
+from memguard._sessions.saving import back_up, save_all
 from memguard._sessions.steps import Refusal, Steps, arun, run
 from memguard._sessions.tending import Tending, depart
 from memguard._tree import Branch
@@ -215,6 +215,31 @@ class Keeping(Branch):
         """
         guard: Any = self.owner
         return guard is not None and guard.state_directory() is not None
+
+    @property
+    def in_hand(self) -> bool:  # type: ignore[override]
+        """
+        True where sessions have to be saved before anything of them is closed.
+        """
+        core = self._core
+        return core is not None and core.keeps and bool(core.table.slots)
+
+    @property
+    def drains(self) -> bool:  # type: ignore[override]
+        """
+        True where there is something to save.
+        """
+        return self.in_hand
+
+    def _drain(self) -> Any:
+        """
+        Save what changed, many sessions at a time; each tells of its own failure.
+        """
+        steps = save_all(self.core)
+        if running_loop() is None:
+            run(steps, _CLOSE)
+            return None
+        return arun(steps)
 
     def _disarm(self) -> Any:
         """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memguard._sessions.slots import Slot
     from memguard._sessions.stores import Entry
 
-__all__ = ("back_up", "drain", "save", "save_all", "save_on_leaving", "secure")
+__all__ = ("back_up", "save", "save_all", "save_on_leaving", "secure")
 
 # Sessions that are written together at the end, in one transaction of the store.
 _TOGETHER = 250
@@ -165,17 +165,6 @@ def back_up(core: Core, slot: Slot) -> Steps[None]:
     except Exception as error:
         if slot.session is session:  # else it was put out meanwhile, and saved there
             core.failed("backing up a session", error)
-
-
-def drain(core: Core, session: Session) -> Steps[None]:
-    """
-    Save a session at the end of its process; whoever is first saves all it can.
-    """
-    if not core.saved_all:
-        core.saved_all = True
-        yield from save_all(core)
-    if session.dirty:
-        yield from save(core, session)
 
 
 def save_all(core: Core) -> Steps[None]:

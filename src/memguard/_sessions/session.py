@@ -14,7 +14,7 @@ from memguard._scope import Scope
 from memguard._sessions.data import SessionData
 from memguard._sessions.leaving import end
 from memguard._sessions.rings import SessionRing, SessionSeries
-from memguard._sessions.saving import drain, save
+from memguard._sessions.saving import save
 from memguard._sessions.steps import Refusal, arun, run, whole
 from memguard.errors import ScopeClosed
 
@@ -249,7 +249,7 @@ class Session(Scope):
         return sessions is not None and sessions.core.keeps and self.dirty
 
     def _drain(self) -> Any:
-        steps = drain(self._sessions().core, self)
+        steps = save(self._sessions().core, self)
         if running_loop() is None:
             return run(steps, _SAVE)
         return arun(steps)
