@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from memguard._probes.procfs import parse_stat, read_text
@@ -31,7 +32,7 @@ def identity(root: str = "/") -> str:
     pid = os.getpid()
     stat = _stat(root, pid)
     started = _UNKNOWN if stat is None else f"{stat.started_s:.2f}"
-    return f"{_here(root)}:{pid}:{started}"
+    return f"{_here(root, os.getpid())}:{pid}:{started}"
 
 
 def has_gone(other: str, root: str = "/") -> bool:
@@ -42,7 +43,7 @@ def has_gone(other: str, root: str = "/") -> bool:
     """
     here, _, rest = other.rpartition(":")[0].rpartition(":")
     pid, started = rest, other.rpartition(":")[2]
-    if here != _here(root) or _UNKNOWN in (started, *here.split(":")):
+    if here != _here(root, os.getpid()) or _UNKNOWN in (started, *here.split(":")):
         return False
     if not pid.isdigit():
         return False
@@ -52,7 +53,9 @@ def has_gone(other: str, root: str = "/") -> bool:
     return stat.state in _DEAD or f"{stat.started_s:.2f}" != started
 
 
-def _here(root: str) -> str:
+@lru_cache(maxsize=8)
+def _here(root: str, pid: int) -> str:  # noqa: ARG001 - a forked child asks anew
+    # Cached: a process leaves neither its boot nor its name space.
     boot = (read_text(f"{root}proc/sys/kernel/random/boot_id") or _UNKNOWN).strip()
     try:
         space = str(os.stat(f"{root}proc/self/ns/pid").st_ino)

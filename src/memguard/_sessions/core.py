@@ -22,6 +22,8 @@ from memguard._sessions.leasing import NO_LEASE, Lease
 from memguard._sessions.placing import place
 from memguard._sessions.record import (
     Header,
+    Torn,
+    read_header,
     read_record,
     version_after,
     write_record,
@@ -52,6 +54,8 @@ class Core:
     def __init__(self, sessions: Keeping, options: Options) -> None:
         self.sessions = sessions
         self.options = options
+        self.registry: Registry = sessions.registry
+        self.now: Callable[[], float] = self.registry.clock.monotonic
         self.store: Store
         self.space: Space
         self.store, self.space = place(sessions, options.store)
@@ -81,10 +85,6 @@ class Core:
         self.lost = 0
 
     @property
-    def registry(self) -> Registry:
-        return self.sessions.registry
-
-    @property
     def untouched(self) -> bool:
         """
         True where nothing depends on it yet, and it may be made anew.
@@ -103,12 +103,13 @@ class Core:
         options = self.options
         if not self.keeps:
             return not (durable or options.max_bytes is not None)
-        if self.leases and not self.registry.running:
-            return False
-        return not (session.dirty or session._slot.contended or session._slot.lost)
-
-    def now(self) -> float:
-        return self.registry.clock.monotonic()
+        slot = session._slot
+        return not (
+            (self.leases and not self.registry.running)
+            or slot.contended
+            or slot.lost
+            or session.dirty
+        )
 
     def new_owner(self) -> str:
         """
@@ -190,6 +191,16 @@ class Core:
         used = now if slot.held else slot.used
         at = self.table.clocks.expires_at(slot, used)
         return None if at is None else at + self.registry.clock.time() - now
+
+    def may_be_over(self, stored: bytes) -> bool:
+        """
+        True where a record expired by its header; it may have been touched since.
+        """
+        try:
+            at = read_header(stored).expires_at
+        except Torn:
+            return False
+        return at is not None and at <= self.registry.clock.time()
 
     def content_of(self, stored: bytes) -> tuple[Header, int, Any]:
         """

@@ -124,8 +124,10 @@ def _restore(core: Core, coming: _Coming) -> Steps[Session]:
     coming.placed = True
     coming.lease, claim = yield from own(core, slot.id)
     stored, version = claim.record, claim.version
-    if stored is not None and (
-        yield from expire_found(core, slot, coming.lease, stored)
+    if (
+        stored is not None
+        and core.may_be_over(stored)
+        and (yield from expire_found(core, slot, coming.lease, stored))
     ):
         coming.lease, claim = yield from own(core, slot.id)
         stored, version = claim.record, claim.version

@@ -14,6 +14,7 @@ from memguard._sessions.core import Core
 from memguard._sessions.ending import sweep_asleep
 from memguard._sessions.expiry import Verdict, earliest
 from memguard._sessions.leaving import expire, sleep
+from memguard._sessions.placing import lasts
 from memguard._sessions.refusing import refuse_if_ended
 from memguard._sessions.saving import back_up, save_all
 from memguard._sessions.steps import Refusal, Steps, arun, run
@@ -203,18 +204,10 @@ class Keeping(Branch):
             # Made before the settings were final; its store may be another one now.
             self._core = core = None
         # In a store that lasts there may be sessions of an earlier process.
-        if core is not None or self.options.store is not None or self.owner_keeps:
+        if core is not None or self.options.store is not None or lasts(self):
             with self.core.table.lock:
                 self.core.rearm()
         self.tending.begin()
-
-    @property
-    def owner_keeps(self) -> bool:
-        """
-        True where the guard has a directory for what outlives the process.
-        """
-        guard: Any = self.owner
-        return guard is not None and guard.state_directory() is not None
 
     @property
     def in_hand(self) -> bool:  # type: ignore[override]

@@ -129,7 +129,7 @@ def expire(core: Core, slot: Slot) -> Steps[None]:
         ours = yield from secure(core, slot)
         yield Close(session)
         if ours and slot.lease is not None:
-            content = session.content()
+            content = session._content()
             yield from tell_expired(core, slot, content, now, archive=True)
             yield core.ask(core.space.delete, slot.id, slot.lease.owner)
     except Exception as error:

@@ -17,7 +17,7 @@ from memguard._settings import parse_duration
 if TYPE_CHECKING:
     from memguard.typing import Duration, Size
 
-__all__ = ("Options", "checked_id")
+__all__ = ("Options", "checked_id", "tag_of")
 
 _LONGEST_ID: Final = 512
 
@@ -128,6 +128,15 @@ def _checked_archive(archive: Any) -> Any:
         f" {type(archive).__qualname__}"
     )
     raise TypeError(msg)
+
+
+def tag_of(id: str) -> str:
+    """
+    Eight hexadecimal digits that stand for an id where it must not be told.
+    """
+    from hashlib import blake2s
+
+    return blake2s(id.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def checked_id(id: Any) -> str:

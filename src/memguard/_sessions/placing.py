@@ -14,7 +14,7 @@ from memguard.errors import StoreFailed
 if TYPE_CHECKING:
     from memguard._sessions.keeping import Keeping
 
-__all__ = ("place",)
+__all__ = ("lasts", "place")
 
 _FILE = "sessions.sqlite3"
 
@@ -46,6 +46,14 @@ def place(sessions: Keeping, asked: Store | None) -> tuple[Store, Space]:
             )
     memory = MemoryStore()
     return memory, memory.space(name, registry.clock)
+
+
+def lasts(sessions: Keeping) -> bool:
+    """
+    True where the guard has a directory for what outlives the process.
+    """
+    guard: Any = sessions.owner
+    return guard is not None and guard.state_directory() is not None
 
 
 def _sqlite(sessions: Keeping, directory: str) -> Store:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memguard._phases import CLOSING
+from memguard._phases import CLOSING, DRAINING
 from memguard.errors import ScopeClosed, SessionElsewhere, SessionLost, SessionsFull
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def refuse_if_ended(core: Core) -> None:
     """
     sessions = core.sessions
     guard = sessions.owner
-    if sessions.state >= CLOSING or guard is None or sessions.registry.detached:
+    # While they are saved for the end nobody is given one that might change.
+    if sessions.state >= DRAINING or guard is None or sessions.registry.detached:
         raise ScopeClosed(sessions._ended_text())
     if guard.state >= CLOSING:
         raise ScopeClosed(guard._ended_text())

@@ -13,6 +13,7 @@ from memguard._phases import CLOSING, DRAINING, PLAIN, Ending, Phase
 from memguard._scope import Scope
 from memguard._sessions.data import SessionData
 from memguard._sessions.leaving import end
+from memguard._sessions.options import tag_of
 from memguard._sessions.rings import SessionRing, SessionSeries
 from memguard._sessions.saving import save
 from memguard._sessions.steps import Refusal, arun, run, whole
@@ -61,6 +62,15 @@ class Session(Scope):
         self.attach()
         # In the tree while it owns nothing, too: its end has to be seen.
         self._children = {}
+
+    @property
+    def label(self) -> str:
+        """
+        The container's name, and eight digits that stand for the id.
+
+        For reports: an id may be a person's name. `sessions.tag(id)` gives the digits.
+        """
+        return f"{self.name}#{tag_of(self.id)}"
 
     def ring(
         self,
@@ -158,7 +168,11 @@ class Session(Scope):
         """
         True when something may differ from what was saved last.
         """
-        return self.data.dirty or any(one.dirty for one in self._to_save())
+        if self.data.dirty:
+            return True
+        if not self._children:
+            return False
+        return any(one.dirty for one in self._to_save())
 
     def _to_save(self) -> list[SessionRing[Any] | SessionSeries]:
         return [
@@ -172,13 +186,7 @@ class Session(Scope):
         """
         True where it owns nothing but what is saved with it.
         """
-        return len(self._to_save()) == len(self._children or ())
-
-    def content(self) -> dict[str, Any]:
-        """
-        What would be saved.
-        """
-        return self._content()
+        return not self._children or len(self._to_save()) == len(self._children)
 
     def _content(self) -> dict[str, Any]:
         """

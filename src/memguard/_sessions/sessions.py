@@ -15,7 +15,7 @@ from memguard._sessions.info import ExpiredSession, SessionInfo, SessionsStats
 from memguard._sessions.keeping import Keeping
 from memguard._sessions.leaving import disconnect, end, hibernate
 from memguard._sessions.looking import count_asleep, list_ids, look_up
-from memguard._sessions.options import Options, checked_id
+from memguard._sessions.options import Options, checked_id, tag_of
 from memguard._sessions.session import Session
 from memguard._sessions.steps import Refusal, arun, run, whole
 from memguard._tree import Branch
@@ -207,6 +207,12 @@ class Sessions(Keeping):
         As `info`, while the loop goes on.
         """
         return await arun(look_up(self._looked_after(), checked_id(id)))
+
+    def tag(self, id: str) -> str:
+        """
+        The eight digits by which reports and logs call the session of *id*.
+        """
+        return tag_of(checked_id(id))
 
     def stats(self) -> SessionsStats:
         """
