@@ -182,6 +182,33 @@ def test_an_engine_bound_to_threads_is_closed_on_its_own() -> None:
     assert [threading.get_ident()] == closed_on
 
 
+def test_sqlite_with_a_pool_of_its_own_is_closed_on_its_thread() -> None:
+    """
+    SQLite refuses a close by another thread, and SQLAlchemy only logs that.
+    """
+    closed_on = []
+    with Guard() as guard:
+        engine = create_engine("sqlite://", poolclass=QueuePool)
+        event.listen(
+            engine, "close", lambda *_: closed_on.append(threading.get_ident())
+        )
+        guard.adopt(engine, max_connections=7)
+        with engine.connect() as connection:
+            connection.execute(text("select 1"))
+        report = guard.shutdown()
+    assert report.clean, report
+    assert [threading.get_ident()] == closed_on
+
+
+def test_an_engine_of_a_server_may_be_closed_by_any_thread() -> None:
+    """
+    A shutdown is not held up by it.
+    """
+    engine = create_engine("sqlite://", poolclass=QueuePool)
+    engine.dialect.name = "another"
+    assert "any" == Guard().adopt(engine).affinity
+
+
 @pytest.mark.parametrize(
     ("options", "risky"),
     [

@@ -36,7 +36,7 @@ class Engine(Adapter):
         return loaded_types("sqlalchemy.engine.base:Engine")
 
     def accepts(self, obj: Any) -> bool:
-        return not is_a(self.pool(obj), _BY_THREAD)
+        return not _is_bound_to_threads(obj)
 
     def pool(self, obj: Any) -> Any:
         return obj.pool
@@ -47,6 +47,10 @@ class Engine(Adapter):
     def measure(self, obj: Any) -> Measured:
         pool = self.pool(obj)
         kind = type(pool).__qualname__
+        if is_a(pool, _BY_THREAD):
+            return Measured(
+                entries=len(pool._all_conns), limit=pool.size, details={"pool": kind}
+            )
         if not is_a(pool, _QUEUE):
             return Measured(details={"pool": kind})
         out, idle = max(0, pool.checkedout()), pool.checkedin()
@@ -66,6 +70,11 @@ class Engine(Adapter):
         pool = self.pool(obj)
         if is_a(pool, _QUEUE):
             return ""
+        if is_a(pool, _BY_THREAD):
+            return (
+                "a SingletonThreadPool has a connection for each thread, up to the size"
+                " it was made with; make the engine with poolclass=QueuePool"
+            )
         return (
             f"a {type(pool).__qualname__} neither counts its connections nor bounds"
             " them; make the engine with a QueuePool, or take a memguard.limiter around"
@@ -116,7 +125,7 @@ class Engine(Adapter):
         pool = self.pool(obj)
         if is_a(pool, _QUEUE) and _limit(pool) is not None:
             return None
-        if is_a(pool, "sqlalchemy.pool.impl:StaticPool"):
+        if is_a(pool, _BY_THREAD, "sqlalchemy.pool.impl:StaticPool"):
             return None
         return Risk(
             "connections",
@@ -131,34 +140,17 @@ class Engine(Adapter):
 
 class ThreadBoundEngine(Engine):
     """
-    An engine with a connection for each thread, as those of SQLite in memory have.
+    An engine of SQLite, or one with a connection for each thread.
 
-    Such a connection can be closed by its thread only: the engine is disposed of on the
-    thread that adopted it, and the connections of others end with their threads.
+    Such a connection may be closed by the thread alone that made it: the engine is
+    disposed of on the thread that shuts the guard down, and not on a helper's. What
+    other threads have made ends with them.
     """
 
     affinity = "thread"
 
     def accepts(self, obj: Any) -> bool:
-        return not super().accepts(obj)
-
-    def measure(self, obj: Any) -> Measured:
-        pool = self.pool(obj)
-        # `size` is no bound: threads beyond it take connections away from others.
-        return Measured(
-            entries=len(pool._all_conns),
-            limit=pool.size,
-            details={"pool": type(pool).__qualname__},
-        )
-
-    def cannot_of(self, obj: Any) -> str:
-        return (
-            "a SingletonThreadPool has a connection for each thread, up to the size it"
-            " was made with; make the engine with poolclass=QueuePool"
-        )
-
-    def risk(self, obj: Any) -> Risk | None:
-        return None
+        return _is_bound_to_threads(obj)
 
 
 class AsyncEngine(Engine):
@@ -177,6 +169,11 @@ class AsyncEngine(Engine):
 
     async def close(self, obj: Any) -> None:
         await obj.dispose()
+
+
+def _is_bound_to_threads(engine: Any) -> bool:
+    # Whether SQLite checks the thread is an argument that nobody keeps.
+    return engine.dialect.name == "sqlite" or is_a(engine.pool, _BY_THREAD)
 
 
 def _limit(pool: Any) -> int | None:
