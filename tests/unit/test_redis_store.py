@@ -548,11 +548,52 @@ def test_errors_that_are_not_the_servers_are_left_alone() -> None:
     A mistake in a program is no failure of the store.
     """
     assert None is failed(TypeError("x"))
-    assert None is failed(RuntimeError("Event loop is closed"))
     other = failed(redis.ResponseError("ERR something about secret"))
     assert other is not None
     assert "secret" not in str(other)
     assert "ResponseError" in str(other)
+
+
+def test_an_asynchronous_client_stays_on_its_loop(redis_server: RedisServer) -> None:
+    """
+    Whoever waits on another loop, as a thread of a shutdown does, is served by it.
+    """
+
+    async def main() -> list[list[str]]:
+        async with redis.asyncio.Redis(unix_socket_path=redis_server.path) as client:
+            space = space_of(client)
+            await space.join(ME, 60.0)
+            await space.claim("a", ME)
+            await space.put(ME, [entry("a")])
+
+            async def elsewhere() -> list[str]:
+                found: list[str] = await space.ids()
+                return found
+
+            calls = [asyncio.to_thread(asyncio.run, elsewhere()) for _ in range(5)]
+            calls += [elsewhere() for _ in range(5)]
+            return await asyncio.gather(*calls)
+
+    assert [["a"]] * 10 == asyncio.run(main())
+
+
+def test_an_asynchronous_client_after_its_loop(redis_server: RedisServer) -> None:
+    """
+    The next loop has connections of its own, where those of the first were closed;
+    else it is told whose they are.
+    """
+    client = redis.asyncio.Redis(unix_socket_path=redis_server.path)
+    space = space_of(client)
+
+    async def once() -> None:
+        await space.join(ME, 60.0)
+        await client.connection_pool.disconnect()
+
+    asyncio.run(once())
+    asyncio.run(once())
+    other = failed(RuntimeError("Event loop is closed"))
+    assert other is not None
+    assert "make the client in the loop that uses it" in str(other)
 
 
 @pytest.mark.system  # the server waits two seconds before it calls itself one

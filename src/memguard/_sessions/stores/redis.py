@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from memguard._sessions.stores.redis_loop import Home
 from memguard._sessions.stores.redis_space import RedisSpace
 from memguard._settings.units import parse_duration
 
@@ -31,7 +32,7 @@ class RedisStore:
     StoreFailed. Thread-safe where the client is.
     """
 
-    __slots__ = ("_client", "_prefix", "awaits", "lease_s", "patience_s")
+    __slots__ = ("_client", "_home", "_prefix", "awaits", "lease_s", "patience_s")
 
     persistent = True
 
@@ -53,13 +54,14 @@ class RedisStore:
             msg = f"lease must be a millisecond at least, not {lease!r}"
             raise ValueError(msg)
         self._client = client
+        self._home = Home() if self.awaits else None
         self._prefix = prefix
 
     def space(self, name: str, clock: Clock) -> RedisSpace:
         """
         The part of the store for the container *name*; the server tells the time.
         """
-        return RedisSpace(self._client, f"{{{self._prefix}:{name}}}", self.awaits)
+        return RedisSpace(self._client, f"{{{self._prefix}:{name}}}", self._home)
 
 
 def _awaits(client: Any) -> bool:

@@ -100,6 +100,13 @@ _STATES: Final = (
         ),
     ),
     (
+        ("RuntimeError",),
+        (
+            "was asked on an event loop that its client does not belong to: make the"
+            " client in the loop that uses it, and close it there"
+        ),
+    ),
+    (
         ("ConnectionError", "OSError"),
         "cannot be reached: start it, or give the client the right address",
     ),
@@ -118,8 +125,9 @@ def failed(error: Exception) -> StoreFailed | None:
     """
     What *error* is for whoever uses sessions; None where it is not the server's.
     """
-    # A connection that another thread closes while it is read is a ValueError.
-    if not isinstance(error, (OSError, ValueError, *_of_libraries())):
+    # A connection that another thread closes while it is read is a ValueError, one of
+    # another event loop is a RuntimeError.
+    if not isinstance(error, (OSError, RuntimeError, ValueError, *_of_libraries())):
         return None
     names = {cls.__name__ for cls in type(error).__mro__}
     # Errors inside a script come wrapped: the code stands somewhere in their text.

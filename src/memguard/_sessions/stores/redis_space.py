@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from memguard._probes.identity import has_gone
 from memguard._sessions.stores import redis_scripts as scripts
 from memguard._sessions.stores.redis_errors import failed, not_known
+from memguard._sessions.stores.redis_loop import Home
 from memguard._sessions.stores.space import Claim, Entry, Held, StaleOwner, Stored
 
 __all__ = ("RedisSpace",)
@@ -35,21 +36,21 @@ class RedisSpace:
     Verbs of an asynchronous client return awaitables of what is annotated.
     """
 
-    __slots__ = ("_base", "_execute", "_perform")
+    __slots__ = ("_base", "_execute", "_home")
 
     paged = True
 
-    def __init__(self, client: Any, base: str, awaits: bool) -> None:
+    def __init__(self, client: Any, base: str, home: Home | None) -> None:
         self._execute: Callable[..., Any] = client.execute_command
         self._base = _bytes(base)
-        self._perform: Callable[[_Plan[Any]], Any]
-        self._perform = self._later if awaits else self._now
+        self._home = home
 
     # -- performing --------------------------------------------------------------------
 
     def _do(self, plan: _Plan[_T]) -> _T:
-        done: _T = self._perform(plan)  # or an awaitable of it
-        return done
+        if self._home is None:
+            return self._now(plan)
+        return self._home.perform(lambda: self._later(plan))  # type: ignore[return-value]
 
     def _now(self, plan: _Plan[_T]) -> _T:
         try:
