@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ("Tending", "depart")
 
-# How soon an owner learns that another process wants one of its sessions.
+# How soon an owner learns that another process wants one of its sessions; and the first
+# time, where it was alone when it last looked.
 _GLANCE_S: Final = 0.1
+_GLANCE_ALONE_S: Final = 1.0
 # A lease is prolonged so many times within its length.
 _BEATS: Final = 3
 _TEND: Final[Refusal] = ("looking after sessions", "`async with`")
@@ -32,12 +34,13 @@ class Tending:
     The recurring call of one `Sessions`, on a worker of the guard's scheduler.
     """
 
-    __slots__ = ("_beat_at", "_handle", "_over", "_sessions")
+    __slots__ = ("_alone", "_beat_at", "_handle", "_over", "_sessions")
 
     def __init__(self, sessions: Keeping) -> None:
         self._sessions = sessions
         self._handle: Handle | None = None
         self._beat_at = 0.0
+        self._alone = False
         self._over = False
 
     def begin(self) -> None:
@@ -73,7 +76,8 @@ class Tending:
 
     def _plan(self, core: Core) -> None:
         registry = core.registry
-        pause = min(_GLANCE_S, core.store.lease_s / _BEATS)
+        glance = _GLANCE_ALONE_S if self._alone else _GLANCE_S
+        pause = min(glance, core.store.lease_s / _BEATS)
         self._handle = registry.scheduler.call_at(core.now() + pause, self._rang)
 
     def _rang(self) -> None:
@@ -107,7 +111,9 @@ class Tending:
                 return
             yield from beat(core)
             yield from touch(core)
+            self._alone = yield core.ask(core.space.alone, core.lease.owner)
         wanted = yield core.ask(core.space.wanted, core.lease.owner)
+        self._alone = self._alone and not wanted
         for id in wanted:
             yield from _give_up(core, id)
 

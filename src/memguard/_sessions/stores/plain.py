@@ -69,6 +69,12 @@ class PlainSpace:
         """
         return 0
 
+    def alone(self, owner: str) -> bool:
+        """
+        Always False: nobody asks.
+        """
+        return False
+
     def wanted(self, owner: str) -> list[str]:
         """
         Ids that another guard of this process has asked for.

@@ -236,6 +236,12 @@ class RedisSpace:
 
     # -- many --------------------------------------------------------------------------
 
+    def alone(self, owner: str) -> bool:
+        """
+        Always False: looking for wants costs no more than looking for owners.
+        """
+        return False
+
     def wanted(self, owner: str) -> list[str]:
         """
         The ids of the owner's sessions that others have asked for within a minute.

@@ -130,6 +130,11 @@ class Space(Protocol):
         is fenced and has nothing. Raises StaleOwner where *owner* has no lease.
         """
 
+    def alone(self, owner: str) -> bool:
+        """
+        True where nobody but *owner* has a lease. False where that is hard to tell.
+        """
+
     def wanted(self, owner: str) -> list[str]:
         """
         The ids of the owner's sessions that others have asked for.

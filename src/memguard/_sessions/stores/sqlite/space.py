@@ -143,6 +143,13 @@ class SqliteSpace:
             return Claim(0, None, contended)
         return Claim(version, record, contended)
 
+    def alone(self, owner: str) -> bool:
+        return self._database.ask(self._alone, owner)
+
+    def _alone(self, execute: Execute, owner: str) -> bool:
+        space = self._space(execute)
+        return not execute(sql.OTHERS, (space, owner)).fetchall()[0][0]
+
     def wanted(self, owner: str) -> list[str]:
         return self._database.ask(self._wanted, owner)
 

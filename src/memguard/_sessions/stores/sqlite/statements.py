@@ -17,6 +17,7 @@ BEAT: Final = (
     " WHERE space = ?1 AND owner = ?2 AND expires_at > ?4"
 )
 OWNERS: Final = "SELECT owner, expires_at FROM owners WHERE space = ?1"
+OTHERS: Final = "SELECT EXISTS (SELECT 1 FROM owners WHERE space = ?1 AND owner <> ?2)"
 LEASE: Final = "SELECT expires_at FROM owners WHERE space = ?1 AND owner = ?2"
 END_OWNER: Final = "DELETE FROM owners WHERE space = ?1 AND owner = ?2"
 END_CLAIMS: Final = "DELETE FROM claims WHERE space = ?1 AND owner = ?2"
