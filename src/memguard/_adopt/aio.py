@@ -16,7 +16,6 @@ from memguard.typing import Adapter, Measured
 __all__ = ("ADAPTERS", "OnLoop")
 
 _WAIT_S: Final = 30.0
-_NO_CAP: Final = "one of these has nothing to cap; their number is for memguard.limiter"
 
 
 class OnLoop(Adapter):
@@ -34,12 +33,15 @@ class OnLoop(Adapter):
 
 class Future(OnLoop):
     """
-    A future, and with it a task: pending or done. Closing it cancels it.
+    An `asyncio.Future`: pending, done or cancelled. Closing it cancels it.
     """
 
     kind = "task"
     phase = "work"
-    cannot = _NO_CAP
+    cannot = (
+        "a task or a future has nothing to cap; how many there are at a time is for"
+        " memguard.limiter"
+    )
 
     def types(self) -> tuple[type, ...]:
         return loaded_types(
@@ -64,9 +66,10 @@ class Future(OnLoop):
 
 class Task(Future):
     """
-    A task. Closing it cancels it and waits for its end.
+    An `asyncio.Task`: pending, done or cancelled, and the name of its coroutine.
 
-    A task that is just waiting for the shutdown goes on to its own end.
+    Closing it cancels it and waits for its end. One that asked for the shutdown, or
+    waits for it, goes on to its own end.
     """
 
     def types(self) -> tuple[type, ...]:
@@ -93,7 +96,10 @@ class Handle(OnLoop):
 
     kind = "timer"
     phase = "timers"
-    cannot = _NO_CAP
+    cannot = (
+        "a call that waits has nothing to cap; memguard.timer counts those it skips"
+        " while one still runs"
+    )
 
     def types(self) -> tuple[type, ...]:
         return loaded_types(
@@ -120,7 +126,7 @@ class Handle(OnLoop):
 
 class Server(OnLoop):
     """
-    A listening server: its open connections. Closing it takes no new ones.
+    An asyncio server: its open connections. Closing it takes no new ones.
     """
 
     kind = "server"
@@ -149,7 +155,7 @@ class Server(OnLoop):
 
 class Transport(OnLoop):
     """
-    One connection: the bytes that wait to be sent, and the mark at which drain() waits.
+    Any transport: the bytes that wait to be sent, and the mark at which drain() waits.
     """
 
     kind = "connection"

@@ -58,7 +58,7 @@ class _Child(OnLoop):
 
 class ProcessTransport(_Child):
     """
-    What `loop.subprocess_exec` gives.
+    What `loop.subprocess_exec` gives: asked to end, waited for, else killed.
     """
 
     def types(self) -> tuple[type, ...]:
@@ -67,7 +67,7 @@ class ProcessTransport(_Child):
 
 class Process(_Child):
     """
-    What `asyncio.create_subprocess_exec` gives.
+    What `asyncio.create_subprocess_exec` gives: asked to end, waited for, else killed.
     """
 
     def types(self) -> tuple[type, ...]:

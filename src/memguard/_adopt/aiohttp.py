@@ -21,7 +21,7 @@ _CLOSED = Measured(entries=0, details={"in_use": 0, "idle": 0, "waiting": 0})
 
 class Connector(Adapter):
     """
-    A connector: connections in use and idle, requests that wait for one.
+    A connector of aiohttp: connections in use and idle, requests that wait for one.
 
     Its caps are the figures it decides by, request by request: set on the connector,
     and nothing is wrapped. As aiohttp's own limits they bound the connections in use.
@@ -99,7 +99,9 @@ class Connector(Adapter):
 
 class Session(Connector):
     """
-    A `ClientSession`, closed on its loop, with its connector if that is its own.
+    A `ClientSession` of aiohttp: as its connector.
+
+    Closed on its loop, with the connector if that is its own.
     """
 
     def types(self) -> tuple[type, ...]:

@@ -23,7 +23,7 @@ _LOOK_S: Final = 0.005
 
 class Scheduler(Adapter):
     """
-    A scheduler with threads: jobs in memory, calls that run, its state.
+    A scheduler of APScheduler 3: jobs in memory, calls that run, its state.
 
     Jobs in a database are not counted: that would be a query. Closing it fires nothing
     more, and waits for the calls that run; one that hangs is named.
@@ -80,7 +80,7 @@ class Scheduler(Adapter):
 
 class AsyncScheduler(Scheduler):
     """
-    An `AsyncIOScheduler`, closed on its loop. The coroutines that run are cancelled.
+    An `AsyncIOScheduler`: closed on its loop, and coroutines that run are cancelled.
     """
 
     affinity = "loop"

@@ -26,7 +26,9 @@ _CANNOT: Final = (
 
 class Executor(Adapter):
     """
-    Any executor that was derived from `concurrent.futures.Executor`.
+    Any other executor that was derived from `concurrent.futures.Executor`.
+
+    Closing it calls its `shutdown`, which is to cancel what waits.
     """
 
     kind = "executor"

@@ -17,7 +17,7 @@ __all__ = ("ADAPTERS",)
 
 class File(Adapter):
     """
-    One open file: its bytes on disk, or in memory where it is only there.
+    An open file of any kind: its bytes on disk, or in memory where it is only there.
 
     Closing it writes what it has buffered. The standard streams of the process are only
     flushed: who closes those silences everybody.

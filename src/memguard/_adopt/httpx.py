@@ -33,6 +33,10 @@ class Client(Adapter):
     kind = "client"
     module = "httpx"
     caps = tuple(_CAPS)
+    cannot = (
+        "a transport that has no connection pool, such as a mock or one of WSGI; give"
+        " the client a httpx.HTTPTransport(limits=...), or leave its transport out"
+    )
 
     def __init__(self) -> None:
         #: What a pool may keep idle by its own limits, below those it has now.
@@ -68,10 +72,7 @@ class Client(Adapter):
     def cannot_of(self, obj: Any) -> str:
         if any(True for _ in _pools(obj)):
             return ""
-        return (
-            "its transport has no connection pool that could be counted or capped; give"
-            " the client a httpx.HTTPTransport(limits=...), or leave its transport out"
-        )
+        return f"this client has {self.cannot}"
 
     def check(self, obj: Any, caps: Mapping[str, Any]) -> None:
         pools = list(_pools(obj))
@@ -117,7 +118,7 @@ class Client(Adapter):
 
 class AsyncClient(Client):
     """
-    A `httpx.AsyncClient`, closed on the loop that its connections belong to.
+    A `httpx.AsyncClient`: as a `Client`, and closed on the loop of its connections.
     """
 
     affinity = "loop"

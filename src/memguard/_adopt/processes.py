@@ -44,6 +44,8 @@ class _Child(Adapter):
 class Popen(_Child):
     """
     A `subprocess.Popen`: running, ended, or a zombie, which nobody has waited for.
+
+    A look never reaps it. Closing it asks it to end and waits; forcing it kills it.
     """
 
     module = "subprocess"
@@ -60,7 +62,7 @@ class Popen(_Child):
 
 class Process(_Child):
     """
-    A `multiprocessing.Process`, of whatever start method.
+    A `multiprocessing.Process`, of whatever start method: as a `Popen`.
 
     One that was not started yet has nothing to end.
     """

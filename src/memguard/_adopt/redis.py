@@ -20,7 +20,7 @@ _NO_BOUND: Final = 2**31
 
 class Pool(Adapter):
     """
-    A `ConnectionPool`: connections in use and idle, and its `max_connections`.
+    A `ConnectionPool` of redis-py: connections in use and idle, `max_connections`.
 
     Its cap is that very attribute, which it reads whenever it makes a connection;
     nothing is wrapped. Connections that were made before a lower cap stay.
@@ -29,6 +29,10 @@ class Pool(Adapter):
     kind = "client"
     module = "redis"
     caps = ("max_connections",)
+    cannot = (
+        "a BlockingConnectionPool has its bound since it was made; make it with"
+        " max_connections=..."
+    )
     # A client that is collected closes its pool, a pool its connections.
     must_close = False
     # It begins anew in a forked child, and leaves the parent's connections alone.
@@ -58,10 +62,7 @@ class Pool(Adapter):
     def cannot_of(self, obj: Any) -> str:
         if not is_a(self.pool(obj), _BLOCKING):
             return ""
-        return (
-            "a BlockingConnectionPool has its bound since it was made; make it with"
-            " max_connections=..."
-        )
+        return self.cannot
 
     def check(self, obj: Any, caps: Mapping[str, Any]) -> None:
         reason = self.cannot_of(obj)
@@ -95,7 +96,7 @@ class Pool(Adapter):
 
 class Client(Pool):
     """
-    A `Redis`, closed with its pool, even if it was given that.
+    A `redis.Redis`: as its pool, which is closed with it even if it was given that.
     """
 
     def types(self) -> tuple[type, ...]:
@@ -111,10 +112,11 @@ class Client(Pool):
 
 class AsyncPool(Pool):
     """
-    An asynchronous `ConnectionPool`, closed on the loop of its connections.
+    A `redis.asyncio.ConnectionPool`: as a plain one, closed on its connections' loop.
     """
 
     affinity = "loop"
+    cannot = ""
     must_close = True
     inherited = False
 
@@ -140,7 +142,7 @@ class AsyncPool(Pool):
 
 class AsyncClient(AsyncPool):
     """
-    An asynchronous `Redis`, closed with its pool, even if it was given that.
+    A `redis.asyncio.Redis`: as its pool, which is closed with it.
     """
 
     def types(self) -> tuple[type, ...]:
@@ -157,7 +159,7 @@ class AsyncClient(AsyncPool):
 
 class Cluster(Adapter):
     """
-    A `RedisCluster`: the connections of all its nodes.
+    A `redis.RedisCluster`: the connections of all its nodes.
     """
 
     kind = "client"

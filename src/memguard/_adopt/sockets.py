@@ -14,7 +14,7 @@ __all__ = ("ADAPTERS",)
 
 class Socket(Adapter):
     """
-    One socket: open or not, of which family.
+    Any other socket: open or not, of which family and type.
     """
 
     kind = "socket"
@@ -45,7 +45,7 @@ class Socket(Adapter):
 
 class ListeningSocket(Socket):
     """
-    One that connections are accepted on: closed first of all.
+    A socket that listens: closed first of all.
     """
 
     phase = "stop_intake"

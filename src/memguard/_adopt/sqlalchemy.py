@@ -18,7 +18,7 @@ _BY_THREAD = "sqlalchemy.pool.impl:SingletonThreadPool"
 
 class Engine(Adapter):
     """
-    An `Engine`: connections checked out and in, the pool's size and overflow.
+    An `Engine` of SQLAlchemy: connections checked out and in, size and overflow.
 
     Its cap is the pool's own overflow, set on the pool, which decides by it at each
     checkout; nothing is wrapped, and `engine.dispose()` keeps it. Disposing closes the
@@ -29,6 +29,10 @@ class Engine(Adapter):
     kind = "client"
     module = "sqlalchemy"
     caps = ("max_connections",)
+    cannot = (
+        "a pool that keeps no bound, such as a NullPool or one of pool_size=0; make the"
+        " engine with pool_size=... and max_overflow=..."
+    )
     # The connections of a pool are closed by their drivers when it is collected.
     must_close = False
 
@@ -155,7 +159,7 @@ class ThreadBoundEngine(Engine):
 
 class AsyncEngine(Engine):
     """
-    An `AsyncEngine`, disposed of on the loop that adopted it.
+    An `AsyncEngine`: as the engine behind it, disposed of on the loop that adopted it.
     """
 
     affinity = "loop"
