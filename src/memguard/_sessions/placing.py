@@ -62,9 +62,16 @@ def _sqlite(sessions: Keeping, directory: str) -> Store:
     """
     from memguard._sessions.stores.sqlite import SqliteStore
 
-    stores = sessions.registry.stores
+    registry, site = sessions.registry, call_site(sessions.site)
+
+    def tell(text: str) -> None:
+        registry.failures.record(
+            "opening the store of sessions", StoreFailed(text), site
+        )
+
+    stores = registry.stores
     path = os.path.join(directory, _FILE)
     found: Store | None = stores.get(path)
     if found is None:
-        found = stores.setdefault(path, SqliteStore(path))
+        found = stores.setdefault(path, SqliteStore(path, on_trouble=tell))
     return found

@@ -16,9 +16,15 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from memguard._forks import tell_around_forks
-from memguard._sessions.stores.sqlite.opening import WAIT_S, open_file
+from memguard._sessions.stores.sqlite.opening import WAIT_S, open_file, sqlite_module
 from memguard._sessions.stores.sqlite.place import Place
-from memguard._sessions.stores.sqlite.trouble import FULL, LOCKED, failure, kind_of
+from memguard._sessions.stores.sqlite.trouble import (
+    FULL,
+    LOCKED,
+    failure,
+    kind_of,
+    other_failure,
+)
 from memguard.errors import StoreFailed
 
 if TYPE_CHECKING:
@@ -60,6 +66,8 @@ class Database:
         self._on_trouble = on_trouble
         #: Counts the connections: what was learned on one means nothing to the next.
         self.opened = 0
+        #: Counts what was noted as wanted here: SQLite tells of other connections only.
+        self.noted = 0
         self._pid = getpid()
         self._forget()
         tell_around_forks(self)
@@ -74,6 +82,13 @@ class Database:
         self._execute: Execute = _nothing
         self._file: tuple[int, int] | None = None
         self._troubles: list[str] = []
+
+    def check(self) -> None:
+        """
+        Raise StoreFailed where there can be no file; never waits for its lock.
+        """
+        sqlite_module()
+        self._place.prepare()
 
     # -- transactions ------------------------------------------------------------------
 
@@ -112,7 +127,9 @@ class Database:
                 failed = self._undo(error)
                 if failed is None:
                     raise
-                raise failed from error
+                # One that cannot be encoded contains the id.
+                is_id = isinstance(error, UnicodeEncodeError)
+                raise failed from (None if is_id else error)
         finally:
             self._busy = False
             troubles = self._troubles
@@ -226,29 +243,12 @@ class Database:
                 error = worse if isinstance(error, sqlite3.Error) else error
                 self._close()
         if not isinstance(error, sqlite3.Error):
-            return self._refused(error)
+            return other_failure(error, self.path)
         if kind_of(error) not in (FULL, LOCKED):
             self._close()  # whatever it was may be mended by the next verb
         return failure(
             error, self.path, wait_s=WAIT_S, quota=self._quota, at_quota=at_quota
         )
-
-    def _refused(self, error: BaseException) -> StoreFailed | None:
-        if isinstance(error, UnicodeEncodeError):
-            # Its own text contains the id.
-            msg = (
-                f"the store of sessions {self.path!r} takes no id that is not valid"
-                " Unicode (half of a surrogate pair). Decode bytes with another error"
-                " handler"
-            )
-            return StoreFailed(msg)
-        if isinstance(error, OSError):
-            msg = (
-                f"the store of sessions {self.path!r} could not be opened or repaired:"
-                f" {error.strerror}. Look at its directory and disk"
-            )
-            return StoreFailed(msg)
-        return None
 
     def _at_quota(self, connection: sqlite3.Connection) -> bool:
         (most,) = connection.execute("PRAGMA max_page_count").fetchall()[0]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from memguard._sessions.stores.sqlite.place import Place
 
-__all__ = ("WAIT_S", "open_file")
+__all__ = ("WAIT_S", "open_file", "sqlite_module")
 
 #: How long SQLite waits for the lock of another process.
 WAIT_S: Final = 5.0
@@ -43,7 +43,7 @@ def open_file(
 
     What is no database, or one without any sense, is moved aside, and *tell* told.
     """
-    sqlite = _module()
+    sqlite = sqlite_module()
     place.prepare()
     try:
         return _patiently(place, synchronous, quota)
@@ -67,7 +67,10 @@ def open_file(
     return connection
 
 
-def _module() -> Any:
+def sqlite_module() -> Any:
+    """
+    The module, if it is there and new enough; else StoreFailed.
+    """
     try:
         import sqlite3
     except ImportError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import EACCES
 from typing import Final
 
 from memguard.errors import StoreFailed
@@ -42,6 +43,8 @@ class Place:
         try:
             self._make_directory()
             self._check_directory()
+            if not os.access(self.directory, os.W_OK | os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
             self._make_file()
             self._check_file()
         except StoreFailed:

@@ -39,7 +39,7 @@ class SqliteSpace:
     The sessions of one container. Thread-safe; each verb is one transaction.
     """
 
-    __slots__ = ("_clock", "_database", "_name", "_noted", "_number", "_seen")
+    __slots__ = ("_clock", "_database", "_name", "_number", "_seen")
 
     paged = True
 
@@ -51,7 +51,6 @@ class SqliteSpace:
         self._number = (0, 0)
         # By owner: what the file looked like when nobody wanted anything.
         self._seen: dict[str, tuple[int, int, int]] = {}
-        self._noted = 0
 
     # -- owners ------------------------------------------------------------------------
 
@@ -130,7 +129,7 @@ class SqliteSpace:
             if until > now and not _gone(holder):
                 if asked is None or not 0 <= now - asked < _NOTED_S:
                     execute(sql.WANT, (space, id, owner, now))
-                    self._noted += 1
+                    self._database.noted += 1
                 return Held(holder)
             _end(execute, space, holder)
             execute(sql.CLAIM, (space, id, owner))
@@ -138,7 +137,7 @@ class SqliteSpace:
             execute(sql.UNWANT, (space, id, owner))
         contended = wanted is not None and wanted > now - _ASKING_S
         if contended:
-            self._noted += 1
+            self._database.noted += 1
         if version is None:
             return Claim(0, None, contended)
         return Claim(version, record, contended)
@@ -156,7 +155,7 @@ class SqliteSpace:
     def _wanted(self, execute: Execute, owner: str) -> list[str]:
         # Tells whether another connection has written; what this one notes is counted.
         (version,) = execute("PRAGMA data_version").fetchall()[0]
-        state = (self._database.opened, version, self._noted)
+        state = (self._database.opened, version, self._database.noted)
         if self._seen.get(owner) == state:
             return []
         since = self._clock.time() - _ASKING_S

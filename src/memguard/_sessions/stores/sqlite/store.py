@@ -36,7 +36,7 @@ class SqliteStore:
     died loses them at once. *patience* is how long one waits for a session that
     another process has.
 
-    Nothing is opened before it is used. *on_trouble* is called with a text when a file
+    Nothing is touched before it is used. *on_trouble* is called with a text when a file
     that was no database has been moved aside, with no lock held.
     """
 
@@ -79,7 +79,11 @@ class SqliteStore:
     def space(self, name: str, clock: Clock) -> SqliteSpace:
         """
         The part of the file for the container *name*.
+
+        Makes directory and file if need be, and opens nothing yet. Raises StoreFailed
+        where they cannot be used.
         """
+        self._database.check()
         return SqliteSpace(self._database, name, clock)
 
     def __repr__(self) -> str:

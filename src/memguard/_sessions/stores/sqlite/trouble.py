@@ -9,7 +9,7 @@ from typing import Final
 from memguard._settings import format_size
 from memguard.errors import StoreFailed
 
-__all__ = ("BROKEN", "FULL", "LOCKED", "failure", "kind_of")
+__all__ = ("BROKEN", "FULL", "LOCKED", "failure", "kind_of", "other_failure")
 
 LOCKED: Final = "locked"
 FULL: Final = "full"
@@ -83,3 +83,24 @@ def failure(
     else:
         state = _CURES[kind].format(wait=wait_s)
     return StoreFailed(f"the store of sessions {path!r} {state}")
+
+
+def other_failure(error: BaseException, path: str) -> StoreFailed | None:
+    """
+    What to raise for what SQLite did not say; None for the error itself.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        # Its own text contains the id.
+        msg = (
+            f"the store of sessions {path!r} takes no id that is not valid"
+            " Unicode (half of a surrogate pair). Decode bytes with another error"
+            " handler"
+        )
+        return StoreFailed(msg)
+    if isinstance(error, OSError):
+        msg = (
+            f"the store of sessions {path!r} could not be opened or repaired:"
+            f" {error.strerror}. Look at its directory and disk"
+        )
+        return StoreFailed(msg)
+    return None
