@@ -180,6 +180,27 @@ def test_measuring_throws_nothing_out(guard: Guard) -> None:
     assert 0 == len(cache)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="each instance has a dict")
+def test_a_look_leaves_an_instance_as_fast_as_it_was(guard: Guard) -> None:
+    """
+    An instance that was asked for its `__dict__` has slower attributes from then on.
+    """
+    cache: Any = cachetools.LRUCache(8)
+
+    def has_dict() -> bool:
+        held = gc.get_referents(cache)
+        return any(type(one) is dict and "_Cache__data" in one for one in held)
+
+    handle = guard.adopt(cache)
+    with guard:
+        assert 8 == handle.info().limit
+        assert handle.risk() is None
+        assert guard.snapshot().count("cache")
+        assert not has_dict()
+    assert cache.__dict__
+    assert has_dict() or sys.version_info >= (3, 13)
+
+
 def test_a_maxsize_in_bytes_is_no_number_of_entries(guard: Guard) -> None:
     """
     With getsizeof the bound is not one of entries; without an end it is a risk.

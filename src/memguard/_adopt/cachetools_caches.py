@@ -84,8 +84,8 @@ def _weighs(cache: Any) -> bool:
     """
     True where its maxsize is no number of entries.
     """
-    plain = _base().getsizeof
-    return "getsizeof" in vars(cache) or type(cache).getsizeof is not plain
+    # Not by `vars`: an instance that was asked for its `__dict__` is slower afterwards.
+    return cache.getsizeof is not _base().getsizeof
 
 
 class Decorated(Adapter):

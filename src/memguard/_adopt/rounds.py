@@ -8,6 +8,7 @@ the caps hold; nothing of it is on the way of who uses the object.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import thread_time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ("WEIGH_EVERY_S", "Rounds", "rounds_of")
 
-# CPU seconds a tick for measuring, and from one weighing of a thing to the next.
-_BUDGET_S: Final = 0.002
+# CPU seconds a tick for measuring and for weighing; from one weighing of a thing to the
+# next.
+_MEASURE_S: Final = 0.002
+_WEIGH_S: Final = 0.001
 WEIGH_EVERY_S: Final = 30.0
 # Entries that are taken out in one step, and the pause after it.
 _SLICE: Final = 1000
@@ -35,21 +38,37 @@ class Rounds:
     The adopted things of one guard that want to be looked at once a tick.
     """
 
-    __slots__ = ("_at", "_going", "_members", "_registry", "places")
+    __slots__ = (
+        "_at",
+        "_going",
+        "_members",
+        "_registry",
+        "_trimmed",
+        "_weighed",
+        "places",
+    )
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._members: dict[Adopted, None] = {}
+        self._trimmed: dict[Adopted, None] = {}
+        # Where measuring and weighing go on in the next round.
         self._at = 0
+        self._weighed = 0
         self._going = False
         #: What was adopted by place, by holder and attribute.
         self.places: dict[tuple[Any, str], Adopted] = {}
 
     def join(self, node: Adopted) -> None:
         """
-        Look at *node* from now on; joining twice does nothing.
+        Look at *node* from now on; joining again after its caps have changed.
         """
         self._members[node] = None
+        if node.caps:
+            if node.is_trimmed:
+                self._trimmed[node] = None
+            else:
+                self._trimmed.pop(node, None)
         if not self._going and self._registry.running:
             self._going = True
             self._next()
@@ -59,6 +78,7 @@ class Rounds:
         Look at *node* no more.
         """
         self._members.pop(node, None)
+        self._trimmed.pop(node, None)
 
     def forget(self, node: Adopted) -> None:
         """
@@ -90,29 +110,42 @@ class Rounds:
         """
         One round: trim what has caps, then measure as many as there is time for.
         """
+        for node in list(self._trimmed):
+            self._trim(node)
         members = list(self._members)
-        for node in members:
-            if node.is_trimmed:
-                self._trim(node)
-        self._measure(members)
+        self._at = self._in_turn(members, self._at, _MEASURE_S, self._measure)
+        self._weighed = self._in_turn(members, self._weighed, _WEIGH_S, self._weigh)
 
-    def _measure(self, members: list[Adopted]) -> None:
+    def _in_turn(
+        self,
+        members: list[Adopted],
+        first: int,
+        budget_s: float,
+        do: Callable[[Adopted], object],
+    ) -> int:
+        """
+        Do something with one after the other, within the budget; where to go on then.
+        """
         count = len(members)
         began = thread_time()
-        now = self._registry.now()
         for step in range(count):
-            node = members[(self._at + step) % count]
+            node = members[(first + step) % count]
             try:
-                node.measure()
-                seen = node.seen
-                if seen is not None and now - seen.weighed_at >= WEIGH_EVERY_S:
-                    node.weigh()
+                do(node)
             except Exception as error:  # a foreign object may do anything
                 node.failed("measuring", error)
-            if thread_time() - began > _BUDGET_S:
-                self._at = (self._at + step + 1) % count
-                return
-        self._at = 0
+            if thread_time() - began > budget_s:
+                return (first + step + 1) % count
+        return 0
+
+    def _measure(self, node: Adopted) -> None:
+        node.measure()
+
+    def _weigh(self, node: Adopted) -> None:
+        seen = node.seen
+        now = self._registry.now()
+        if seen is not None and now - seen.weighed_at >= WEIGH_EVERY_S:
+            node.weigh()
 
     def _trim(self, node: Adopted) -> None:
         registry = self._registry
