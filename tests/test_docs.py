@@ -10,7 +10,8 @@ exist. An HTML comment on the line before a block asks for more:
                             holds docs/examples, and what it prints is compared.
     <!-- file: name.py -->  the block is docs/examples/name.py, to the letter
 
-A page that says `<!-- fake clock -->` gets a `clock`, which its default guard reads.
+A page that says `<!-- fake clock -->` gets a `clock`, which its default guard reads;
+one that says `<!-- redis -->` the `url` of a Redis server.
 In what is compared, `...` stands for anything.
 
 Longer than 300 lines because running, names, links and tables read the same blocks.
@@ -168,11 +169,16 @@ def in_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 @pytest.mark.usefixtures("in_docs", "consoles")
-def test_the_python_of_a_page_does_what_it_says(page: Path) -> None:
+def test_the_python_of_a_page_does_what_it_says(
+    page: Path, request: pytest.FixtureRequest
+) -> None:
     """
     Blocks marked `run` are executed in order, and print what the page shows.
     """
     names: dict[str, Any] = {"__name__": "__page__"}
+    if "<!-- redis -->" in page.read_text(encoding="utf-8"):
+        server = request.getfixturevalue("redis_server")
+        names["url"] = f"unix://{server.path}"
     if "<!-- fake clock -->" in page.read_text(encoding="utf-8"):
         clock = names["clock"] = FakeClock()
         with pytest.MonkeyPatch.context() as patch:

@@ -207,3 +207,18 @@ def test_what_was_lost_while_a_block_was_open(mine: Sessions, theirs: Sessions) 
         session.data["count"] = overtaken(mine, theirs)
     with mine.open("ann", durable=True) as session:
         assert 10 == session.data["count"]
+
+
+def test_what_was_lost_is_closed_with_its_last_block(
+    mine: Sessions, theirs: Sessions
+) -> None:
+    """
+    Nothing of it is left for the shutdown, which has nothing to tell either.
+    """
+    with mine.open("ann", durable=True) as session:
+        session.data["count"] = 0
+    with pytest.raises(SessionLost), mine.open("ann", durable=True) as session:
+        session.data["count"] = overtaken(mine, theirs)
+    assert session.closed
+    report = mine.owner.shutdown()
+    assert not [one for one in report.resources if one.reason]

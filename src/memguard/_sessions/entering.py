@@ -218,6 +218,9 @@ def leave(core: Core, session: Session, *, durable: bool, quiet: bool) -> Steps[
         yield from save_on_leaving(core, session, durable=durable, quiet=quiet)
     finally:
         unpin(core, session._slot)
+        if session._slot.lost and not session._slot.held:
+            # Whoever is told of it now has no use for what is left of it.
+            dispose(session)
     if core.leases:
         yield from give_back(core, session._slot)
     yield from lighten(core)
