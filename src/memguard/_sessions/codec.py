@@ -26,6 +26,8 @@ __all__ = (
 JSON_NUMBER: Final = 1
 _NUMBERS: Final = {"json": JSON_NUMBER, "bytes": 2, "pickle": 3}
 _OTHER: Final = 255
+# What has no keys.
+_FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 
 class Codec(Protocol):
@@ -158,6 +160,7 @@ def _refuse_odd_keys(content: Any) -> None:
                         f" {type(key).__qualname__}; JSON has no other"
                     )
                     raise TypeError(msg)
-            ahead.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            ahead.extend(value)
+            value = value.values()
+        elif not isinstance(value, (list, tuple)):
+            continue
+        ahead.extend([one for one in value if type(one) not in _FLAT])

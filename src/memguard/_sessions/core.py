@@ -22,8 +22,6 @@ from memguard._sessions.leasing import NO_LEASE, Lease
 from memguard._sessions.placing import place
 from memguard._sessions.record import (
     Header,
-    Torn,
-    read_header,
     read_record,
     version_after,
     write_record,
@@ -191,16 +189,6 @@ class Core:
         used = now if slot.held else slot.used
         at = self.table.clocks.expires_at(slot, used)
         return None if at is None else at + self.registry.clock.time() - now
-
-    def may_be_over(self, stored: bytes) -> bool:
-        """
-        True where a record expired by its header; it may have been touched since.
-        """
-        try:
-            at = read_header(stored).expires_at
-        except Torn:
-            return False
-        return at is not None and at <= self.registry.clock.time()
 
     def content_of(self, stored: bytes) -> tuple[Header, int, Any]:
         """

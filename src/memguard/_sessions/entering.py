@@ -12,7 +12,7 @@ from memguard._sessions.connection import Connection
 from memguard._sessions.ending import expire_found
 from memguard._sessions.leasing import own
 from memguard._sessions.leaving import expire, give_back, lighten, sleep
-from memguard._sessions.record import Torn
+from memguard._sessions.record import Torn, expired
 from memguard._sessions.refusing import full, inside_itself, lost, refuse_if_ended
 from memguard._sessions.saving import save_on_leaving
 from memguard._sessions.session import Session
@@ -126,7 +126,7 @@ def _restore(core: Core, coming: _Coming) -> Steps[Session]:
     stored, version = claim.record, claim.version
     if (
         stored is not None
-        and core.may_be_over(stored)
+        and expired(stored, core.registry.clock.time())
         and (yield from expire_found(core, slot, coming.lease, stored))
     ):
         coming.lease, claim = yield from own(core, slot.id)

@@ -20,6 +20,7 @@ __all__ = (
     "HEADER_BYTES",
     "Header",
     "Torn",
+    "expired",
     "read_header",
     "read_record",
     "version_after",
@@ -31,6 +32,9 @@ _SQUEEZED: Final = 1
 # magic, flags, codec, schema, version, born, used, expires, writer; then the checksum.
 _HEAD: Final = struct.Struct(">4sBBIQdddI")
 _SUM: Final = struct.Struct(">I")
+# Where in the header it stands when the session expires.
+_END: Final = struct.Struct(">d")
+_END_AT: Final = struct.calcsize(">4sBBIQdd")
 HEADER_BYTES: Final = _HEAD.size + _SUM.size
 
 # Below this zlib's own header and table eat what it saves.
@@ -110,6 +114,16 @@ def read_header(stored: bytes) -> Header:
     The header alone; its content is not looked at. Raises Torn where there is none.
     """
     return _header(stored)[0]
+
+
+def expired(stored: bytes, now: float) -> bool:
+    """
+    True where the header says so; False also where there is none.
+    """
+    if len(stored) < HEADER_BYTES:
+        return False
+    (at,) = _END.unpack_from(stored, _END_AT)
+    return bool(at <= now)
 
 
 def read_record(stored: bytes) -> tuple[Header, bytes]:

@@ -23,7 +23,7 @@ __all__ = ("Tending", "depart")
 # How soon an owner learns that another process wants one of its sessions; and the first
 # time, where it was alone when it last looked.
 _GLANCE_S: Final = 0.1
-_GLANCE_ALONE_S: Final = 1.0
+_GLANCE_ALONE_S: Final = 2.5
 # A lease is prolonged so many times within its length.
 _BEATS: Final = 3
 _TEND: Final[Refusal] = ("looking after sessions", "`async with`")
