@@ -217,6 +217,18 @@ class StoreMachine(RuleBasedStateMachine):
             if done:
                 self.written(one)
 
+    @rule(process=PROCESSES, key=IDS, record=RECORDS, pages=PAGES, more=PAGES)
+    def use(self, process: int, key: str, record: bytes, pages: Any, more: Any) -> None:
+        """
+        What most processes do most of the time: have a lease, claim, write, write.
+        """
+        if not self.lives(self.owners[process]):
+            self.join(process)
+        self.claim(process, key, None)
+        self.put(process, [(key, record, None, pages, False)])
+        self.both_see_the_same()
+        self.put(process, [(key, record, None, more, bool(record))])
+
     def written(self, entry: Entry) -> None:
         session = self.sessions.get(entry.id)
         if session is None:

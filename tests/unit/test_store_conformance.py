@@ -226,6 +226,8 @@ def test_what_was_given_back_is_not_wanted_of_its_giver(
     assert [] == mine.wanted(MINE)
     assert Claim(1, b"record", contended=False) == other.claim("a", OTHER)
     assert [] == other.wanted(OTHER)
+    other.release("a", OTHER)
+    assert Claim(1, b"record", contended=False) == mine.claim("a", MINE)
 
 
 def test_a_claim_tells_that_others_have_asked(
