@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ("Guard", "active")
 
 _STOP_SCHEDULER_S = 0.5
+_FIRST_LOOK_S = 10.0
 
 #: The innermost guard whose block this context is in.
 active: ContextVar[Guard | None] = ContextVar("memguard_guard", default=None)
@@ -60,6 +61,7 @@ class Guard(Root):
         "_active_token",
         "_auditor",
         "_clock",
+        "_first_look",
         "on_uninstall",
     )
 
@@ -158,6 +160,7 @@ class Guard(Root):
             lambda report: tell(report, self.settings.report_file),
         )
         self.started_at: float | None = None
+        self._first_look: Any = None
 
     # -- starting and stopping ---------------------------------------------------------
 
@@ -188,7 +191,20 @@ class Guard(Root):
             if node.declared and node.state == NEW:
                 node.state = OPEN
             node._arm()
+        self._look_later()
         return self
+
+    def _look_later(self) -> None:
+        """
+        Before long remember how long everything is, so that `risks` sees growth.
+
+        Not on a fake clock: there nothing is to happen that a test did not ask for.
+        """
+        scheduler = self.registry.scheduler
+        if self.looks is None and isinstance(scheduler, ThreadScheduler):
+            when = self.registry.now() + _FIRST_LOOK_S
+            look = partial(_first_look, ref(self))
+            self._first_look = scheduler.call_at(when, partial(scheduler.submit, look))
 
     def shutdown(
         self, timeout: Duration | None = None, *, reason: str = "shutdown()"
@@ -214,6 +230,9 @@ class Guard(Root):
     def _stop_threads(self) -> None:
         registry = self.registry
         registry.running = False
+        look, self._first_look = self._first_look, None
+        if look is not None:
+            look.cancel()
         registry.loop = None
         registry.scheduler.stop(_STOP_SCHEDULER_S)
 
@@ -364,6 +383,19 @@ class Guard(Root):
             if node.name is not None and hasattr(node, "spec"):
                 self._named = self._named or {}
                 self._named[node.kind, node.name] = node
+
+
+def _first_look(guard: ref[Guard]) -> None:
+    """
+    On a worker, some seconds after the start.
+    """
+    known = guard()
+    if known is not None and known.registry.running and known.looks is None:
+        from memguard._risks import first_look
+
+        looks = first_look(known)
+        if known.looks is None:  # nobody was faster
+            known.looks = looks
 
 
 def _seconds(timeout: Duration | None) -> float | None:

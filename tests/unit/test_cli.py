@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from memguard import _default
 from memguard._cli import main
 from memguard._cli.target import BadTarget, load
 from memguard._cli.terminal import coloured
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import RunPython
 
 COMMAND = "import sys; from memguard._cli import main; sys.exit(main())"
@@ -454,3 +457,85 @@ def test_a_drill_in_strict_mode(run_python: RunPython, tmp_path: Path) -> None:
     assert "OSError" in found["background_failures"]
     assert found["report"] is not None
     assert "a value nobody should read" not in done.stdout
+
+
+# -- risks -----------------------------------------------------------------------------
+
+
+RISKY = """
+import queue
+import memguard
+
+print("imported")
+history = memguard.ring("history", max_entries=100)
+jobs = queue.Queue({size})
+"""
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """
+    A default guard and modules that nobody else has.
+    """
+    known = set(sys.modules)
+    path = list(sys.path)
+    _default.reset_default()
+    yield
+    _default.reset_default()
+    sys.path[:] = path
+    for name in set(sys.modules) - known:
+        if name.startswith("risky_"):
+            del sys.modules[name]
+
+
+def test_risks_are_found_before_a_program_runs(
+    tmp_path: Path, run_python: RunPython
+) -> None:
+    """
+    Exit code 1 for a high or medium one, 0 for none; the cwd is on the path.
+    """
+    (tmp_path / "risky_one.py").write_text(RISKY.format(size=""))
+    (tmp_path / "risky_two.py").write_text(RISKY.format(size="10"))
+    for name, code in (("risky_one", 1), ("risky_two:jobs", 0)):
+        run = run_python(COMMAND, "risks", name, cwd=tmp_path)
+        assert code == run.returncode, run.stderr
+        assert "memguard risks of 'app'" in run.stdout
+        assert "ring history" in run.stdout
+        assert ("Queue risky_one.jobs" in run.stdout) == bool(code)
+
+
+def test_risks_as_json(tmp_path: Path, run_python: RunPython) -> None:
+    """
+    One document; what the program prints goes to stderr.
+    """
+    path = tmp_path / "risky_three.py"
+    path.write_text(RISKY.format(size=""))
+    run = run_python(COMMAND, "risks", "--json", str(path))
+    document = json.loads(run.stdout)
+
+    assert (1, "imported\n") == (run.returncode, run.stderr)
+    assert "memguard.risks/1" == document["schema"]
+    assert ["risky_three.jobs"] == [
+        one["name"] for one in document["risks"] if one["verdict"] == "AT RISK"
+    ]
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize(
+    "target", ["no_such_module", "no_such_file.py", "json:no_such", ":x", "risky_bad"]
+)
+def test_what_cannot_be_looked_at_is_wrong_usage(
+    target: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    Exit code 2, with the reason.
+    """
+    (tmp_path / "risky_bad.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    assert 2 == main(["risks", target])
+    assert capsys.readouterr().err

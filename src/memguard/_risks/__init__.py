@@ -4,6 +4,6 @@ What may grow without bound: everything registered, and what modules hold by the
 
 from memguard._risks.growth import Looks
 from memguard._risks.report import RiskReport, RiskRow
-from memguard._risks.survey import look, risks_of
+from memguard._risks.survey import first_look, look, risks_of
 
-__all__ = ("Looks", "RiskReport", "RiskRow", "look", "risks_of")
+__all__ = ("Looks", "RiskReport", "RiskRow", "first_look", "look", "risks_of")

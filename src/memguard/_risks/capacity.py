@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._risks.entries import cache_entry_bytes, ring_entry_bytes
 from memguard._risks.measure import entry_bytes, newest, own_bytes
+from memguard._risks.reading import mro_of
 from memguard._settings.units import format_size
 
 if TYPE_CHECKING:
@@ -121,9 +122,9 @@ def _one(session: Any) -> tuple[int, dict[str, int]]:
     """
     What a session holds now, and its parts when each of them is full.
     """
-    data = getattr(session, "data", None)
+    data: Any = getattr(session, "data", None)
     own = own_bytes(session)
-    if isinstance(data, dict):
+    if any(base is dict for base in mro_of(type(data))):
         count = dict.__len__(data)
         own += own_bytes(data) + count * (entry_bytes(newest(data)) or 0)
     now = own

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memguard._risks.reading import attribute, qualname_of
+from memguard._risks.reading import attribute, is_any, qualname_of
 
 if TYPE_CHECKING:
     from memguard._risks.scene import Place, Scene
@@ -21,7 +21,7 @@ def judge_cachetools(scene: Scene, place: Place, obj: Any) -> None:
     data = attribute(obj, "_Cache__data")
     entries = len(data) if type(data) is dict else 0
     maxsize = attribute(obj, "_Cache__maxsize")
-    bounded = type(maxsize) in (int, float) and maxsize < 1 << 62
+    bounded = is_any(maxsize, int, float) and maxsize < 1 << 62
     trend = scene.trend(place.name, entries)
     if scene.only_counts or (place.library and not trend.growing):
         return
@@ -50,5 +50,5 @@ def judge_weak(scene: Scene, place: Place, obj: Any) -> None:
         place.name,
         grade=0,
         reason="its entries go with the objects they stand for",
-        entries=len(data) if type(data) in (dict, set) else 0,
+        entries=len(data) if is_any(data, dict, set) else 0,
     )

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard._risks.containers import grown
-from memguard._risks.reading import attribute, namespace_of
+from memguard._risks.reading import attribute, is_any, namespace_of
 
 if TYPE_CHECKING:
     from memguard._risks.scene import Scene
@@ -126,7 +126,7 @@ def _counts() -> list[tuple[str, int]]:
         ("threads", "threading", "_active"),
     ):
         value = _global(module, attr)
-        if type(value) in (dict, list):
+        if is_any(value, dict, list):
             found.append((name, len(value)))
     finalize = _global("weakref", "finalize")
     if type(finalize) is type:

@@ -11,6 +11,7 @@ from memguard._risks.containers import grown
 from memguard._risks.reading import (
     attribute,
     full_name,
+    is_any,
     mro_of,
     namespace_of,
     qualname_of,
@@ -166,9 +167,9 @@ def _target(value: Any) -> Any:
     """
     Something to compare targets by without asking them: text, numbers, identity.
     """
-    if value is None or type(value) in (str, int):
+    if value is None or is_any(value, str, int):
         return value
-    if type(value) is tuple and all(type(one) in (str, int) for one in value):
+    if type(value) is tuple and all(is_any(one, str, int) for one in value):
         return value
     return ("is", id(value))
 
@@ -185,7 +186,7 @@ def _above(logger: Any) -> list[Any]:
     found: list[Any] = []
     for _ in range(50):
         propagates = attribute(logger, "propagate", True)
-        if type(propagates) in (bool, int) and not propagates:
+        if is_any(propagates, bool, int) and not propagates:
             break
         logger = attribute(logger, "parent")
         if logger is None:

@@ -130,7 +130,7 @@ def _held(obj: Any, plan: Plan) -> Iterable[Any]:
         if plan is DICT or plan is SUBDICT:
             return list(islice(chain.from_iterable(dict.items(obj)), _NODES))
         if plan is SEQUENCE:
-            return list(islice(obj, _NODES)) if type(obj) in (list, tuple) else ()
+            return list(islice(obj, _NODES))
         if plan is BAG:
             return newest(obj, _NODES) if len(obj) > _NODES else list(obj)
         if plan is BUFFER or type(obj) is _LRU:

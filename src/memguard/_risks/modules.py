@@ -70,8 +70,8 @@ class Survey:
             if obj is not None:
                 shape = self._scene.shapes.of(type(obj))
                 foreign = is_foreign(type(obj))
-                name = qualname_of(type(obj))
-                place = Place("registered", name, name, "instance", foreign)
+                name = qualname_of(type(obj)).rpartition(".")[2]
+                place = Place(f"registered {name}", "", name, "instance", foreign)
                 if shape is not CLASS and shape is not FUNCTION:
                     self._visitor.visit(place, obj, shape, DEPTH - 1)
             del obj
@@ -109,7 +109,7 @@ class Survey:
                 if not self._scene.only_counts and not self._is_elsewhere(
                     name, names, value, shape
                 ):
-                    self._scene.codes.add(name, value)
+                    self._scene.safely(self._scene.codes.add, name, value)
                 continue
             made_here = attr in own
             if made_here or self._homes.get(id(value), "").partition(":")[0] != "!":

@@ -21,21 +21,24 @@ class Pace:
     Lets other threads run whenever a slice is over. `step` is called between things.
     """
 
-    __slots__ = ("_end", "_pause", "step_s")
+    __slots__ = ("_end", "_pause", "_pause_s", "_slice_s")
 
     def __init__(
         self,
-        step_s: float = _SLICE_S,
+        slice_s: float = _SLICE_S,
+        *,
         pause: Callable[[float], object] = give_way,
+        pause_s: float = _PAUSE_S,
     ) -> None:
-        self.step_s = step_s
+        self._slice_s = slice_s
         self._pause = pause
-        self._end = perf_counter() + step_s
+        self._pause_s = pause_s
+        self._end = perf_counter() + slice_s
 
     def step(self) -> None:
         """
         Give way if it is time to.
         """
         if perf_counter() >= self._end:
-            self._pause(_PAUSE_S)
-            self._end = perf_counter() + self.step_s
+            self._pause(self._pause_s)
+            self._end = perf_counter() + self._slice_s

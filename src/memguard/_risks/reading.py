@@ -17,6 +17,7 @@ __all__ = (
     "attributes_of",
     "attributes_read",
     "full_name",
+    "is_any",
     "module_names",
     "module_of",
     "mro_of",
@@ -31,6 +32,14 @@ _QUALNAME: Final = type.__dict__["__qualname__"].__get__
 _names_of: Final[Any] = vars(types.ModuleType)["__dict__"]
 _GETSET: Final = types.GetSetDescriptorType
 _MEMBER: Final = types.MemberDescriptorType
+
+
+def is_any(obj: Any, *kinds: type) -> bool:
+    """
+    True where *obj* is exactly of one of *kinds*. By identity: a metaclass may compare.
+    """
+    kind = type(obj)
+    return any(kind is one for one in kinds)
 
 
 def module_of(kind: type) -> str:

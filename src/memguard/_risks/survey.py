@@ -5,8 +5,10 @@ One look at everything: the tree of a guard, then what modules hold.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
+from memguard._clock import give_way
+from memguard._risks.growth import Looks
 from memguard._risks.kinds import judge_group
 from memguard._risks.modules import Survey
 from memguard._risks.pace import Pace
@@ -14,10 +16,10 @@ from memguard._risks.registered import read_tree
 from memguard._risks.report import RiskReport, ordered
 from memguard._risks.scene import Scene
 
-if TYPE_CHECKING:
-    from memguard._risks.growth import Looks
+__all__ = ("first_look", "look", "risks_of")
 
-__all__ = ("look", "risks_of")
+# Between two slices of the look in the background: a twentieth of the time is work.
+_REST_S: Final = 0.008
 
 
 def risks_of(guard: Any, looks: Looks, pace: Pace | None = None) -> RiskReport:
@@ -58,6 +60,33 @@ def look(guard: Any, looks: Looks, pace: Pace | None = None) -> None:
     )
     looks.begin()
     _survey(scene, guard)
+
+
+def first_look(guard: Any) -> Looks | None:
+    """
+    As `look`, in the background: for a part of the time only, and while *guard* runs.
+
+    None when it was shut down meanwhile.
+    """
+    registry = guard.registry
+
+    def pause(seconds: float) -> None:
+        if not registry.running:
+            raise _Stopped
+        give_way(seconds)
+
+    looks = Looks()
+    try:
+        look(guard, looks, Pace(pause=pause, pause_s=_REST_S))
+    except _Stopped:
+        return None
+    return looks
+
+
+class _Stopped(BaseException):
+    """
+    Raised where a look has to end; no rule may take it for a failure of its own.
+    """
 
 
 def _survey(scene: Scene, guard: Any) -> None:

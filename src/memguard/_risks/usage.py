@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._records import record
 from memguard._risks.bytecode import deeds_of
-from memguard._risks.reading import attributes_of, module_names, mro_of, namespace_of
+from memguard._risks.reading import (
+    attributes_of,
+    is_any,
+    module_names,
+    mro_of,
+    namespace_of,
+)
 from memguard._sites import place_of
 
 if TYPE_CHECKING:
@@ -115,7 +121,7 @@ class Codes:
                 self.add(module, one)
         elif any(base is type for base in mro_of(kind)):
             for inner in list(namespace_of(value).values()):
-                if type(inner) in _OF_CLASSES:
+                if is_any(inner, *_OF_CLASSES):
                     self.add(module, inner)
         elif kind is _LRU:
             own = attributes_of(value)
