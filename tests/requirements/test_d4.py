@@ -116,7 +116,7 @@ def foreign(tmp_path: Path, redis_server: RedisServer) -> Iterator[dict[str, Any
             max_overflow=9,
             pool_timeout=0.01,
         ),
-        "redis": redis.Redis(unix_socket_path=redis_server.path),
+        "redis": redis.Redis(unix_socket_path=redis_server.path, max_connections=50),
         "api": httpx.Client(),
     }
     yield made

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 import redis.asyncio
+import uvloop
 from redis.exceptions import ConnectionError as NoConnection
 from tests._redis import RedisServer
 
 from memguard import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 WITHIN = 5.0
@@ -64,14 +65,14 @@ def test_connections_move_with_use(
     """
     In use while a command is on its way, idle after it.
     """
-    client = kind(unix_socket_path=redis_server.path)
+    client = kind(unix_socket_path=redis_server.path, max_connections=50)
     handle = Guard().adopt(client)
     assert ("client", 0) == (handle.kind, handle.info().entries)
     assert not handle.is_open()
     client.ping()
     info = handle.info()
     assert {"in_use": 0, "idle": 1, "made": 1} == info.details
-    assert client.connection_pool.max_connections == info.limit
+    assert 50 == info.limit
     connections = held(client.connection_pool, 2)
     info = handle.info()
     assert {"in_use": 2, "idle": 0, "made": 2} == info.details
@@ -255,13 +256,14 @@ def test_an_asynchronous_one_is_counted_capped_and_closed(
     assert 0 == connected(redis_server)
 
 
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_it_is_closed_on_the_loop_of_its_connections(
-    redis_server: RedisServer,
+    new_loop: Callable[[], asyncio.AbstractEventLoop], redis_server: RedisServer
 ) -> None:
     """
     Made at module level, adopted where no loop runs, used in another thread's loop.
     """
-    loop = asyncio.new_event_loop()
+    loop = new_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -111,12 +111,17 @@ class Session(Connector):
         return obj.connector
 
 
-def _wake(connector: Any) -> None:
+def _wake(connector: Any, left: int | None = None) -> None:
     """
     Let those that wait look again: by itself it wakes one for each that ends.
+
+    One in each turn of the loop, so that it has its place before the next one asks.
     """
-    for _ in range(sum(map(len, connector._waiters.values()))):
+    waiting = sum(map(len, connector._waiters.values()))
+    left = waiting if left is None else left - 1
+    if waiting and left > 0:
         connector._release_waiter()
+        connector._loop.call_soon(_wake, connector, left)
 
 
 ADAPTERS = (Session(), Connector())

@@ -13,10 +13,11 @@ _STEPS: Final = (
     "_connection",  # httpcore: the connection behind a proxy's or a pool's
     "_network_stream",
     "_stream",
-    "_writer",  # redis
+    "_reader",  # redis
     "transport_stream",  # anyio: TLS
-    "_transport",
-    "transport",
+    # anyio; not its transport, which does not tell where it is one of uvloop
+    "_protocol",
+    "read_event",
 )
 _DEPTH: Final = 12
 
