@@ -222,3 +222,22 @@ def test_what_was_lost_is_closed_with_its_last_block(
     assert session.closed
     report = mine.owner.shutdown()
     assert not [one for one in report.resources if one.reason]
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_sleeps_after_another_process_went_on_with_it(
+    changed: bool, mine: Sessions, theirs: Sessions
+) -> None:
+    """
+    Is put away, which is worth telling only if something was lost by it.
+    """
+    with mine.open("ann") as session:
+        session.data["count"] = 0
+    session.data.dirty = changed
+    overtaken(mine, theirs)
+    mine.hibernate("ann")
+    assert session.closed
+    failures = mine.registry.failures.total
+    assert changed == bool(failures)
+    with mine.open("ann") as session:
+        assert 10 == session.data["count"]

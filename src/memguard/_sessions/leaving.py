@@ -38,7 +38,7 @@ def sleep(core: Core, slot: Slot) -> Steps[None]:
     """
     table, session = core.table, slot.session
     assert session is not None
-    saved = False
+    saved, changed = False, session.dirty
     try:
         yield core.call(slot.is_mine)
         # Where nothing that closes could still change it, one transaction will do.
@@ -53,7 +53,9 @@ def sleep(core: Core, slot: Slot) -> Steps[None]:
             yield core.ask(core.space.release, slot.id, slot.lease.owner)
             core.asleep_until(core.wall_end(slot))
     except Exception as error:
-        core.failed("hibernating a session", error)
+        # Another process has gone on with it; if nothing changed here, nothing is lost.
+        if changed or not slot.lost:
+            core.failed("hibernating a session", error)
     finally:
         with table.lock:
             if saved:
