@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -33,6 +34,8 @@ WATCHED_SIGNALS = (
     signal.SIGUSR2,
     signal.SIGCHLD,
 )
+
+_NUMBERS = count(1)
 
 # A thread that was told to stop may need a moment; waited for only when one is left.
 LAST_THREADS_END = 1.0
@@ -212,6 +215,21 @@ def left_threads(before: set[threading.Thread]) -> list[threading.Thread]:
         for thread in threading.enumerate()
         if not thread.daemon and thread not in before
     ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept_at_home(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Gives each test a state directory of its own: guards that are installed use it.
+
+    It is only named here; most tests keep nothing.
+    """
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    place = factory.getbasetemp() / "state" / str(next(_NUMBERS))
+    monkeypatch.setenv("XDG_STATE_HOME", str(place))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ The default guard of the process, and its installation.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memguard._forks import tell_after_fork
 from memguard._guard import Guard, active
 from memguard._process import exits
+from memguard._process.home import home_of
 from memguard._process.signals import Signals
 from memguard._settings import Settings
 from memguard._telemetry.auto import instrument_if_loaded
@@ -168,6 +170,7 @@ def install_guard(guard: Guard, settings: Settings, *, on_top: bool = False) -> 
                 guard.apply(settings)
             found = _process.installation = _Installation(guard, settings)
             guard.on_uninstall = _uninstall
+            guard.home = _home(guard)
         elif not found.settings.same_as(settings):
             msg = (
                 "memguard is installed already with other settings"
@@ -178,6 +181,22 @@ def install_guard(guard: Guard, settings: Settings, *, on_top: bool = False) -> 
         if not _process.is_prefork_master:
             found.put_up(on_top=on_top)
     return guard
+
+
+def _home(guard: Guard) -> str | None:
+    """
+    Where what outlives the process is kept without a setting.
+
+    It is found once: a program may go to another directory later.
+    """
+    try:
+        working = os.getcwd()
+    except OSError:
+        working = ""  # somebody has removed it
+    arguments: list[str] = getattr(sys, "argv", [])
+    return home_of(
+        guard.label, environ=os.environ, arguments=arguments, working=working
+    )
 
 
 def configure(guard: Guard, framework: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ from memguard._probes.probe import SystemProbe
 from memguard._registry import Registry
 from memguard._root import Root
 from memguard._scheduler import ThreadScheduler
-from memguard._settings import Settings, parse_duration
+from memguard._settings import MEMORY, Settings, parse_duration
 from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Guard(Root):
         "_auditor",
         "_clock",
         "_first_look",
+        "home",
         "on_uninstall",
     )
 
@@ -96,6 +97,7 @@ class Guard(Root):
         self._left = None
         self.work = False
         self.looks = None
+        self.home: str | None = None
         self.on_uninstall: Callable[[], None] | None = None
         self._active_token: Token[Guard | None] | None = None
         self._renew()
@@ -258,6 +260,7 @@ class Guard(Root):
         if self.state == CLOSED:
             self.state = NEW
             self.started_at = None
+        self.home = None
         undo, self.on_uninstall = self.on_uninstall, None
         if undo is not None:
             undo()
@@ -340,6 +343,18 @@ class Guard(Root):
         await self.ashutdown(reason="aclose()")
 
     # -- reading -----------------------------------------------------------------------
+
+    def state_directory(self) -> str | None:
+        """
+        Where what outlives the process is kept; None where nothing is to be.
+
+        The setting `state_dir`, else, while this guard is installed, a directory of
+        systemd or of the user. It is made when something is kept there.
+        """
+        asked = self.settings.state_dir
+        if asked is None:
+            return self.home
+        return None if asked == MEMORY else asked
 
     def audit(self) -> AuditReport:
         """

@@ -48,12 +48,6 @@ class Root(Scope):
         settings: Settings
         started_at: float | None
 
-    def state_directory(self) -> str | None:
-        """
-        Where what outlives the process is kept; None where nothing is to be.
-        """
-        return self.settings.state_dir
-
     # -- what only a guard makes -------------------------------------------------------
 
     def sessions(

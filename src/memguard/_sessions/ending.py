@@ -18,6 +18,7 @@ from memguard.errors import SessionElsewhere
 
 if TYPE_CHECKING:
     from memguard._sessions.core import Core
+    from memguard._sessions.keeping import Keeping
     from memguard._sessions.leasing import Lease
 
 __all__ = ("expire_asleep", "expire_found", "sweep_asleep", "tell_expired")
@@ -31,6 +32,8 @@ def sweep_asleep(core: Core) -> Steps[None]:
     """
     clock = core.registry.clock
     while True:
+        if core.alarm.over:
+            return
         due = yield core.ask(core.space.due, clock.time(), _AT_A_TIME)
         ended = 0
         for id in due:
@@ -111,7 +114,7 @@ def tell_expired(
     The archive comes first, before the record is deleted: what it raises is raised.
     """
     if archive:
-        sink = core.sessions.archive_sink()
+        sink = _sink_of(core.sessions)
         if sink is not None:
             ahead = core.registry.clock.time() - now
             line = {
@@ -131,6 +134,19 @@ def tell_expired(
             yield core.call(hook, told)
         except Exception as error:
             core.failed("on_expire", error)
+
+
+def _sink_of(sessions: Keeping) -> Any:
+    """
+    The sink that expired sessions are written to, None without one.
+    """
+    archive = sessions.options.archive
+    if archive is None or hasattr(archive, "write"):
+        return archive
+    if sessions._sink is None or sessions._sink.closed:
+        guard: Any = sessions.owner
+        sessions._sink = guard.sink(archive)
+    return sessions._sink
 
 
 def _archive(core: Core, sink: Any, line: dict[str, Any], content: Any) -> None:

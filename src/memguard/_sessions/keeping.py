@@ -5,6 +5,7 @@ The life of a container of sessions: started, swept, shut down, forked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from memguard._kinds.closers import running_loop
@@ -78,10 +79,12 @@ class Keeping(Branch):
         """
         core = self._core
         if core is None:
+            # Outside of the lock: it opens the store, and may have something to tell.
+            made = Core(self, self.options)
             with self.registry.lock:
                 core = self._core
                 if core is None:
-                    core = self._core = Core(self, self.options)
+                    core = self._core = made
         return core
 
     @property
@@ -90,18 +93,6 @@ class Keeping(Branch):
         True where expiring a session may keep a loop waiting.
         """
         return self.expire_hooks_await or self.options.archive is not None
-
-    def archive_sink(self) -> Any:
-        """
-        The sink that expired sessions are written to, None without one.
-        """
-        archive = self.options.archive
-        if archive is None or hasattr(archive, "write"):
-            return archive
-        if self._sink is None or self._sink.closed:
-            guard: Any = self.owner
-            self._sink = guard.sink(archive)
-        return self._sink
 
     # -- looking after them ------------------------------------------------------------
 
@@ -114,7 +105,7 @@ class Keeping(Branch):
             with core.table.lock:
                 head = earliest(core.table.deadlines.head, core.asleep_due)
             if head is not None and head <= core.now():
-                self._sweep()
+                self._sweep(core)
         return core
 
     def _in_use(self) -> Core:
@@ -130,18 +121,19 @@ class Keeping(Branch):
         """
         The alarm: on the scheduler's thread, so whatever may be slow goes elsewhere.
         """
-        core = self.core
+        core = self._core
+        if core is None:
+            return  # a shutdown was quicker
         with core.table.lock:
             core.alarm.rang()
-        self.registry.scheduler.submit(self._sweep)
+        self.registry.scheduler.submit(partial(self._sweep, core))
 
-    def _sweep(self) -> None:
+    def _sweep(self, core: Core) -> None:
         """
         Do what is due, one session after the other; closes may take their time.
         """
-        core = self.core
         table = core.table
-        while not self.registry.detached:
+        while not (self.registry.detached or core.alarm.over):
             with table.lock:
                 now = core.now()
                 due = table.due(now)
@@ -193,6 +185,9 @@ class Keeping(Branch):
         finally:
             with core.table.lock:
                 core.rearm()
+        if core.alarm.over:
+            # The shutdown has closed the store, and this has opened it again.
+            yield core.ask(core.space.close)
 
     # -- the life of a node ------------------------------------------------------------
 

@@ -24,7 +24,7 @@ def place(sessions: Keeping, asked: Store | None) -> tuple[Store, Space]:
     The store of *sessions* and their part of it.
 
     Without one that was asked for it is SQLite under the state directory of the guard;
-    where that cannot be written, memory, and a failure is noted that says so.
+    where that cannot be used, memory, and a failure is noted that says so.
     """
     guard: Any = sessions.owner
     registry = sessions.registry
@@ -35,14 +35,15 @@ def place(sessions: Keeping, asked: Store | None) -> tuple[Store, Space]:
     directory = None if guard is None else guard.state_directory()
     if directory is not None:
         try:
-            store = _sqlite(sessions, directory)
+            store = _sqlite(sessions, directory, ours=directory == guard.home)
             return store, store.space(name, registry.clock)
         except StoreFailed as error:
-            site = call_site(sessions.site)
+            # Its text names the file and the cure, and nothing of any session.
             registry.failures.record(
-                f"keeping {sessions.label} on disk (they are in memory now)",
+                f"keeping sessions {sessions.label!r} on disk (they are in memory, and"
+                f" end with the process: {error})",
                 error,
-                site,
+                call_site(sessions.site),
             )
     memory = MemoryStore()
     return memory, memory.space(name, registry.clock)
@@ -56,11 +57,15 @@ def lasts(sessions: Keeping) -> bool:
     return guard is not None and guard.state_directory() is not None
 
 
-def _sqlite(sessions: Keeping, directory: str) -> Store:
+def _sqlite(sessions: Keeping, directory: str, *, ours: bool) -> Store:
     """
-    The one store of the guard in that directory.
+    The one store of the guard in that directory, which is tried when it is made.
+
+    A directory that memguard has chosen itself (*ours*) has to be this user's alone.
     """
     from memguard._sessions.stores.sqlite import SqliteStore
+    from memguard._sessions.stores.sqlite.place import Place
+    from memguard._sessions.stores.sqlite.trouble import LOCKED, kind_of
 
     registry, site = sessions.registry, call_site(sessions.site)
 
@@ -69,9 +74,16 @@ def _sqlite(sessions: Keeping, directory: str) -> Store:
             "opening the store of sessions", StoreFailed(text), site
         )
 
-    stores = registry.stores
     path = os.path.join(directory, _FILE)
-    found: Store | None = stores.get(path)
+    found: Store | None = registry.stores.get(path)
     if found is None:
-        found = stores.setdefault(path, SqliteStore(path, on_trouble=tell))
+        Place(path).prepare(private=ours)
+        found = SqliteStore(path, on_trouble=tell)
+        try:
+            found.space(sessions.label, registry.clock).count()
+        except StoreFailed as error:
+            # What passes by itself must not part the workers of one service.
+            if error.__cause__ is None or kind_of(error.__cause__) != LOCKED:
+                raise
+        found = registry.stores.setdefault(path, found)
     return found

@@ -100,6 +100,9 @@ class Tending:
                     self._handle = None
                 else:
                     self._plan(core)
+            if core.alarm.over:
+                # The shutdown has closed the store, and this has opened it again.
+                run(depart(core), _TEND)
 
     def _steps(self, core: Core) -> Steps[None]:
         if core.now() >= self._beat_at:

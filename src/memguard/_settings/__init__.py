@@ -3,7 +3,7 @@ Settings, and the sizes and durations that every option of memguard is written i
 """
 
 from memguard._settings.model import FIELDS, Described, Settings
-from memguard._settings.table import Field, SettingsKwargs
+from memguard._settings.table import MEMORY, Field, SettingsKwargs
 from memguard._settings.units import (
     DurationLike,
     format_duration,
@@ -14,6 +14,7 @@ from memguard._settings.units import (
 
 __all__ = (
     "FIELDS",
+    "MEMORY",
     "Described",
     "DurationLike",
     "Field",

@@ -29,10 +29,12 @@ from memguard._settings.parsers import (
 )
 from memguard._settings.units import DurationLike, format_duration, format_size
 
-__all__ = ("PREFIX", "Field", "SettingsKwargs", "Values", "fields_of")
+__all__ = ("MEMORY", "PREFIX", "Field", "SettingsKwargs", "Values", "fields_of")
 
 #: What the names of environment variables and of framework settings begin with.
 PREFIX = "MEMGUARD_"
+#: The `state_dir` of who keeps nothing beyond the process.
+MEMORY = "memory"
 
 Unit = Literal["bytes", "seconds", "share", "count", "word", "flag", "names", "path"]
 
@@ -144,10 +146,12 @@ class Values:
     )
     state_dir: str | None = _row(
         None,
-        either(path("directory", "/var/lib/app"), none=None),
+        either(path("directory", "/var/lib/app"), none=None, memory=MEMORY),
         "path",
-        "Where sessions and reports are kept. none: a directory of the user is chosen"
-        " when one is needed.",
+        "The directory in which sessions are kept. none: for an installed guard that"
+        " of systemd (STATE_DIRECTORY), else one below ~/.local/state/memguard"
+        " (XDG_STATE_HOME) that the restarts and workers of this service share; for"
+        " any other guard none, its sessions are in memory. memory: no directory.",
     )
     worker_share: float | Literal["auto"] = _row(
         "auto",

@@ -32,21 +32,21 @@ class Place:
         self.path = path
         self.directory = os.path.dirname(path)
 
-    def prepare(self) -> None:
+    def prepare(self, *, private: bool = False) -> None:
         """
         Make directory (0700) and file (0600) where they are not there.
 
         A directory that exists is left as it is, and refused where other users could
-        put files into it; the rights of a file that exists are taken from others.
-        Raises StoreFailed.
+        put files into it; with *private* where it is not this user's alone. The rights
+        of a file that exists are taken from others. Raises StoreFailed.
         """
         try:
             self._make_directory()
-            self._check_directory()
-            if not os.access(self.directory, os.W_OK | os.X_OK):
-                raise PermissionError(EACCES, os.strerror(EACCES))
+            self._check_directory(private)
+            self._check_right(self.directory)
             self._make_file()
             self._check_file()
+            self._check_right(self.path)
         except StoreFailed:
             raise
         except OSError as error:
@@ -104,13 +104,24 @@ class Place:
             except FileExistsError:
                 continue  # somebody was quicker
 
-    def _check_directory(self) -> None:
+    def _check_directory(self, private: bool) -> None:
         found = os.stat(self.directory)
         if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
             msg = (
                 f"the store of sessions {self.path!r} would lie in a directory that"
                 " every user may write to. Take that right away (chmod o-w) or"
                 " choose a directory of the service's own"
+            )
+            raise StoreFailed(msg)
+
+        if private and (
+            found.st_uid != os.geteuid()
+            or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        ):
+            msg = (
+                f"the store of sessions {self.path!r} would lie in a directory that"
+                " other users own or may write to. Let it belong to the user of the"
+                " service alone (chown, chmod 0700), or set state_dir"
             )
             raise StoreFailed(msg)
 
@@ -143,6 +154,11 @@ class Place:
             return
         msg = f"the store of sessions {self.path!r} {state}"
         raise StoreFailed(msg)
+
+    def _check_right(self, path: str) -> None:
+        # SQLite would open what it can read, and fail at the first session.
+        if not os.access(path, os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
 
 
 def _written(path: str) -> float:
