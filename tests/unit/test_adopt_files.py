@@ -83,6 +83,7 @@ def test_a_file_in_memory_tells_its_bytes_and_may_grow_meanwhile() -> None:
     after = handle.info().bytes
     assert after is not None
     assert after - before >= 100_000
+    assert after == handle.memory_bytes()
     file.write(b"more")
     file.close()
     assert (0, 0) == (handle.info().entries, handle.info().bytes)

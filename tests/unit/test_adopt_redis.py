@@ -297,9 +297,10 @@ def test_one_that_never_connected_is_closed_without_a_loop() -> None:
 # -- a cluster -------------------------------------------------------------------------
 
 
-def test_a_cluster_counts_its_nodes_together(tmp_path: Path) -> None:
+@pytest.fixture
+def cluster_server(tmp_path: Path) -> Iterator[RedisServer]:
     """
-    With a real one, of a single node.
+    A cluster of a single node, with all the slots.
     """
     server = RedisServer(tmp_path, "--cluster-enabled", "yes").start()
     try:
@@ -308,17 +309,49 @@ def test_a_cluster_counts_its_nodes_together(tmp_path: Path) -> None:
             pause = threading.Event()
             while b"cluster_state:ok" not in node.execute_command("CLUSTER", "INFO"):
                 pause.wait(0.01)
-        with Guard() as guard:
-            cluster = redis.RedisCluster(host="127.0.0.1", port=server.port)
-            handle = guard.adopt(cluster)
-            assert cluster.set("key", "value")
-            info = handle.info()
-            assert 1 == info.details["nodes"]
-            assert info.entries is not None
-            assert info.entries >= 1
-            with pytest.raises(TypeError, match="each node"):
-                handle.resize(max_connections=1)
-            report = guard.shutdown()
-        assert report.clean, report
+        yield server
     finally:
         server.kill()
+
+
+def test_a_cluster_counts_its_nodes_together(cluster_server: RedisServer) -> None:
+    """
+    And is closed with them.
+    """
+    with Guard() as guard:
+        cluster = redis.RedisCluster(host="127.0.0.1", port=cluster_server.port)
+        handle = guard.adopt(cluster)
+        assert cluster.set("key", "value")
+        info = handle.info()
+        assert 1 == info.details["nodes"]
+        assert info.entries is not None
+        assert info.entries >= 1
+        with pytest.raises(TypeError, match="each node"):
+            handle.resize(max_connections=1)
+        report = guard.shutdown()
+    assert report.clean, report
+
+
+def test_an_asynchronous_cluster_as_well(cluster_server: RedisServer) -> None:
+    """
+    In its loop.
+    """
+
+    async def main() -> None:
+        async with Guard() as guard:
+            cluster: Any = redis.asyncio.RedisCluster(
+                host="127.0.0.1", port=cluster_server.port
+            )
+            handle = guard.adopt(cluster)
+            assert not handle.is_open()
+            assert await cluster.set("key", "value")
+            info = handle.info()
+            assert (1, 0) == (info.details["nodes"], info.details["in_use"])
+            assert info.entries == info.details["idle"] >= 1
+            assert handle.is_open()
+            assert handle.loop is not None
+            assert asyncio.get_running_loop() is handle.loop()
+            report = await guard.ashutdown()
+            assert report.clean, report
+
+    asyncio.run(main())

@@ -185,6 +185,9 @@ class Transport(OnLoop):
             byte_limit=None if limits is None else limits()[1],
         )
 
+    def weigh(self, obj: Any) -> int | None:
+        return self.measure(obj).bytes
+
     def close(self, obj: Any) -> Any:
         obj.close()
 

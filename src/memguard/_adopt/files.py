@@ -41,6 +41,9 @@ class File(Adapter):
             return Measured(entries=1, bytes=sys.getsizeof(obj))
         return Measured(entries=1, details={"disk_bytes": _on_disk(obj)})
 
+    def weigh(self, obj: Any) -> int | None:
+        return self.measure(obj).bytes
+
     def close(self, obj: Any) -> None:
         if _is_standard(obj):
             obj.flush()

@@ -193,6 +193,56 @@ class Cluster(Adapter):
         return bool(self.measure(obj).entries)
 
 
+class AsyncCluster(Adapter):
+    """
+    A `redis.asyncio.RedisCluster`: as a plain one, closed on its connections' loop.
+    """
+
+    kind = "client"
+    affinity = "loop"
+    module = "redis"
+    cannot = Cluster.cannot
+
+    def types(self) -> tuple[type, ...]:
+        return loaded_types("redis.asyncio.cluster:RedisCluster")
+
+    def loop_of(self, obj: Any) -> Any:
+        for node in _nodes(obj):
+            for connection in list(node._connections):
+                loop = loop_behind(connection)
+                if loop is not None:
+                    return loop
+        return None
+
+    def measure(self, obj: Any) -> Measured:
+        nodes = _nodes(obj)
+        every = sum(len(node._connections) for node in nodes)
+        idle = sum(len(node._free) for node in nodes)
+        return Measured(
+            entries=every,
+            details={
+                "in_use": max(0, every - idle),
+                "idle": idle,
+                "nodes": len(nodes),
+            },
+        )
+
+    async def close(self, obj: Any) -> None:
+        close = getattr(obj, "aclose", None) or obj.close  # the latter before 5.0.1
+        await close()
+
+    def is_open(self, obj: Any) -> bool:
+        return any(
+            getattr(one, "_writer", None) is not None
+            for node in _nodes(obj)
+            for one in list(node._connections)
+        )
+
+
+def _nodes(cluster: Any) -> list[Any]:
+    return list(cluster.nodes_manager.nodes_cache.values())
+
+
 def _connections(pool: Any) -> tuple[int, int]:
     """
     In use, and idle: those that a pool holds, whether they are connected or not.
@@ -211,10 +261,10 @@ def _all_connections(pool: Any) -> list[Any]:
 
 
 def _pools_of_nodes(cluster: Any) -> Iterator[Any]:
-    for node in list(cluster.nodes_manager.nodes_cache.values()):
+    for node in _nodes(cluster):
         client = getattr(node, "redis_connection", None)
         if client is not None:
             yield client.connection_pool
 
 
-ADAPTERS = (Client(), Pool(), AsyncClient(), AsyncPool(), Cluster())
+ADAPTERS = (Client(), Pool(), AsyncClient(), AsyncPool(), Cluster(), AsyncCluster())
