@@ -35,6 +35,7 @@ QUESTIONS = {
     "Does a stream 100 times larger than its memory stay flat?": "streaming.py",
     "What do an append to a ring and a point of a series cost?": "ring_series.py",
     "What does lending a member of a pool cost?": "pool_lease.py",
+    "What do sessions cost?": "sessions.py",
     "What does adopting cost?": "adopt_cost.py",
     "How long does the end of a huge value hold everybody up?": "teardown.py",
 }
