@@ -62,12 +62,13 @@ CLASSES: dict[str, tuple[str, str]] = {
     "Sessions": (
         "memguard:Sessions",
         """open connect disconnect adisconnect hibernate ahibernate end aend on_restore
-        on_expire info stats ids live""",
+        on_expire on_upgrade info ainfo stats ids tag live""",
     ),
-    "RedisStore": ("memguard:RedisStore", ""),
     "Session": ("memguard:Session", "ring series save asave dirty close aclose"),
     "Connection": ("memguard:Connection", ""),
+    "MemoryStore": ("memguard:MemoryStore", ""),
     "SqliteStore": ("memguard:SqliteStore", ""),
+    "RedisStore": ("memguard:RedisStore", ""),
     "Pool": (
         "memguard:Pool",
         "acquire release arelease resize tighten restore stats",

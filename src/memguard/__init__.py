@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from memguard._phases import Phase
     from memguard._risks import RiskReport
     from memguard._scope import Scope
-    from memguard._sessions import Connection, Session, Sessions
+    from memguard._sessions import (
+        Connection,
+        ExpiredSession,
+        MemoryStore,
+        Session,
+        SessionInfo,
+        Sessions,
+        SessionsStats,
+    )
     from memguard._sessions.stores.redis import RedisStore
     from memguard._sessions.stores.sqlite import SqliteStore
     from memguard._settings import Settings
@@ -78,11 +86,13 @@ __all__ = (
     "Cache",
     "Connection",
     "Emitter",
+    "ExpiredSession",
     "Guard",
     "Level",
     "Limiter",
     "Listener",
     "ManagedResource",
+    "MemoryStore",
     "Phase",
     "Pool",
     "RedisStore",
@@ -91,7 +101,9 @@ __all__ = (
     "Scope",
     "Series",
     "Session",
+    "SessionInfo",
     "Sessions",
+    "SessionsStats",
     "Settings",
     "ShutdownReport",
     "Sink",
@@ -140,11 +152,13 @@ _PLACES: Final = {
     "Cache": "_kinds.cache",
     "Connection": "_sessions",
     "Emitter": "_kinds.emitter",
+    "ExpiredSession": "_sessions",
     "Guard": "_guard",
     "Level": "_health",
     "Limiter": "_kinds.limiter",
     "Listener": "_kinds.emitter",
     "ManagedResource": "typing",
+    "MemoryStore": "_sessions",
     "Phase": "_phases",
     "Pool": "_kinds.pool",
     "RedisStore": "_sessions.stores.redis",
@@ -153,7 +167,9 @@ _PLACES: Final = {
     "Scope": "_scope",
     "Series": "_kinds.series",
     "Session": "_sessions",
+    "SessionInfo": "_sessions",
     "Sessions": "_sessions",
+    "SessionsStats": "_sessions",
     "Settings": "_settings",
     "ShutdownReport": "_lifecycle.report",
     "Sink": "_kinds.sink",
