@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.places import Place, sqlite
+from tests.places import Place, RedisPlace, sqlite
 
 from memguard._sessions.stores.space import Claim, Entry, Held, StaleOwner
 from memguard.testing import FakeClock
@@ -361,3 +361,11 @@ class SqliteMachine(StoreMachine):
 
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+class RedisMachine(StoreMachine):
+    make = staticmethod(RedisPlace)
+
+
+TestRedis = RedisMachine.TestCase
+TestRedis.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
