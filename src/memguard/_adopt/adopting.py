@@ -11,7 +11,7 @@ from weakref import getweakrefcount, getweakrefs, ref
 
 from memguard._adopt.adopted import Adopted
 from memguard._adopt.caps import checked_caps
-from memguard._adopt.known import BY_PLACE, known_adapter, quick
+from memguard._adopt.known import BY_PLACE, container_adapter, known_adapter, quick
 from memguard._adopt.place import Place
 from memguard._kinds.closers import identity
 from memguard._kinds.references import Ref
@@ -79,30 +79,41 @@ def _adopt(
     root._refuse_if_ended()
     if registry.collected:
         registry.settle_collected()
-    adapter = known_adapter(obj, registry.failures.record)
+    failed = registry.failures.record
+    held = _NOTHING
+    adapter: Adapter | None
     if name is not None:
         if not isinstance(name, str) or not name:
             msg = f"name must be a non-empty text or None, not {name!r}"
             raise TypeError(msg)
-        if adapter is None or type(getattr(obj, name, None)) in BY_PLACE:
-            return _by_place(root, obj, name, caps, frame, keep=keep)
+        held = getattr(obj, name, _NOTHING)
+        if type(held) in BY_PLACE:
+            adapter = container_adapter()
+            place = Place(obj, name, keep=keep)
+            return _own(root, held, None, adapter, caps, frame, place=place)
+    adapter = known_adapter(obj, failed)
     if adapter is None:
-        raise TypeError(_unknown(obj))
+        if name is None:
+            raise TypeError(_unknown(obj))
+        return _by_place(root, obj, name, held, caps, frame, keep=keep)
     if type(obj) in BY_PLACE and not keep:
         raise TypeError(_by_itself(obj))
     return _own(root, obj, name, adapter, caps, frame, keep=keep)
 
 
-def _by_place(
+def _by_place(  # noqa: PLR0917
     root: Root,
     holder: Any,
     attribute: str,
+    obj: Any,
     caps: Mapping[str, Any],
     frame: FrameType,
     *,
     keep: bool,
 ) -> Adopted:
-    obj = getattr(holder, attribute, _NOTHING)
+    """
+    What lies at a place and is no container of Python's.
+    """
     if obj is _NOTHING:
         what = _name_of(holder)
         msg = (
@@ -113,10 +124,9 @@ def _by_place(
     adapter = known_adapter(obj, root.registry.failures.record)
     if adapter is None:
         raise TypeError(_unknown(obj))
-    by_place = type(obj) in BY_PLACE
-    place = Place(holder, attribute, keep=keep, only=None if by_place else type(obj))
-    if by_place or not (keep or _is_referenceable(obj)):
-        return _own(root, place, None, adapter, caps, frame)
+    place = Place(holder, attribute, keep=keep, only=type(obj))
+    if not (keep or _is_referenceable(obj)):
+        return _own(root, obj, None, adapter, caps, frame, place=place)
     # It can be held by itself, and is called what the place is called.
     node = _own(root, obj, None, adapter, caps, frame, keep=keep)
     node.entitle(place.label)
@@ -132,20 +142,20 @@ def _own(  # noqa: PLR0917
     frame: FrameType,
     *,
     keep: bool = False,
+    place: Place | None = None,
 ) -> Adopted:
     registry = root.registry
-    place = obj if type(obj) is Place else None
-    thing = obj if place is None else place()
-    checked = checked_caps(adapter, thing, caps) if caps else _NO_CAPS
+    checked = checked_caps(adapter, obj, caps) if caps else _NO_CAPS
+    target = obj if place is None else place
     node = named = None
     # Nothing foreign is called with the lock held: two threads must not both adopt it.
     with registry.lock:
-        first = _find(registry, thing, place)
+        first = _find(registry, obj, place)
         if first is None:
             try:
-                node = Adopted(root, obj, name, adapter, checked, frame, keep=keep)
+                node = Adopted(root, target, name, adapter, checked, frame, keep=keep)
             except TypeError:
-                raise _not_referenceable(thing) from None
+                raise _not_referenceable(obj) from None
             if name is None:
                 _take(root, node, adapter.kind)
                 if keep or place is not None:
@@ -160,7 +170,7 @@ def _own(  # noqa: PLR0917
         return _same(first, name, checked)
     if checked:
         try:
-            adapter.apply(thing, checked)
+            adapter.apply(obj, checked)
         except BaseException:
             if node.claim():
                 node.settle()

@@ -22,7 +22,15 @@ from memguard._kinds.closers import identity
 from memguard._phases import Phase
 from memguard.typing import Adapter
 
-__all__ = ("BY_PLACE", "GROUP", "PHASES", "forget_plugins", "known_adapter", "quick")
+__all__ = (
+    "BY_PLACE",
+    "GROUP",
+    "PHASES",
+    "container_adapter",
+    "forget_plugins",
+    "known_adapter",
+    "quick",
+)
 
 #: The group of entry points in which other packages name their adapters.
 GROUP: Final = "memguard.adapters"
@@ -105,6 +113,14 @@ def known_adapter(obj: object, failed: Failed) -> Adapter | None:
             if adapter.accepts(obj):
                 return adapter
     return None
+
+
+def container_adapter() -> Adapter:
+    """
+    The adapter of what is adopted by its place.
+    """
+    found = _known.get(identity(dict)) or tuple(_own(dict))
+    return found[0]
 
 
 def forget_plugins() -> None:

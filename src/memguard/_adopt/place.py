@@ -33,7 +33,7 @@ class Place:
     An attribute of a module, a class or an object. Calling it reads it.
     """
 
-    __slots__ = ("_holder", "_only", "attribute", "key", "label")
+    __slots__ = ("_holder", "_name", "_only", "attribute", "key")
 
     def __init__(
         self,
@@ -52,8 +52,7 @@ class Place:
         else:
             owner = holder if isinstance(holder, type) else type(holder)
             name = owner.__qualname__
-        #: What people call it.
-        self.label = f"{name}.{attribute}"
+        self._name = name
         if isinstance(holder, ModuleType) and sys.modules.get(name) is holder:
             self._holder = _ByName(name)
             self.key: tuple[Any, str] = name, attribute
@@ -71,6 +70,13 @@ class Place:
                 " holds it until the guard closes)"
             )
             raise TypeError(msg) from None
+
+    @property
+    def label(self) -> str:
+        """
+        What people call it.
+        """
+        return f"{self._name}.{self.attribute}"
 
     def belong_to(self, node: Adopted) -> None:
         """
