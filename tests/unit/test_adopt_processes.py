@@ -13,11 +13,12 @@ import subprocess
 import sys
 import threading
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from memguard import Guard
+from memguard._kinds import closers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,36 @@ def test_one_that_does_not_listen_is_killed() -> None:
     assert -signal.SIGKILL == child.returncode
     outcomes = {row.name: str(row.outcome) for row in report.resources}
     assert "forced" == outcomes["stubborn"]
+
+
+@pytest.mark.parametrize("kind", ["subprocess", "multiprocessing"])
+def test_a_close_by_hand_kills_it_in_the_end(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nobody is there to force it, as a shutdown would.
+    """
+    monkeypatch.setattr(closers, "_WAIT_S", 0.1)
+    child: Any
+    if kind == "subprocess":
+        child = start(STUBBORN)
+    else:
+        context = multiprocessing.get_context("fork")
+        up = context.Event()
+        child = context.Process(target=_be_stubborn, args=(up,))
+        child.start()
+        assert up.wait(WITHIN)
+    pid = child.pid
+    Guard().adopt(child).close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def _be_stubborn(up: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    up.set()
+    while True:
+        signal.pause()
 
 
 def test_one_that_has_ended_is_only_reaped() -> None:

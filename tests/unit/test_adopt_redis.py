@@ -193,6 +193,27 @@ def test_a_forked_child_begins_anew(
         assert 1 == handle.info().entries
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_one_adopted_before_the_start_is_the_childs_as_well(
+    client: redis.Redis, redis_server: RedisServer
+) -> None:
+    """
+    As in a server that forks its workers: the child closes what the child opened.
+    """
+    guard = Guard()
+    handle = guard.adopt(client)
+    with guard:
+        before = client.client_id()
+        pid = os.fork()
+        if not pid:
+            opened = client.client_id()
+            guard.shutdown()
+            os._exit(int(opened == before or handle.is_open()))
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert before == client.client_id()
+        assert 1 == connected(redis_server)
+
+
 def test_a_server_that_is_gone_does_not_hold_the_shutdown_up(
     redis_server: RedisServer,
 ) -> None:

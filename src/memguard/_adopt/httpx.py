@@ -76,11 +76,11 @@ class Client(Adapter):
 
     def check(self, obj: Any, caps: Mapping[str, Any]) -> None:
         pools = list(_pools(obj))
-        names = [_CAPS[name] for name in caps]
         if not pools:
             raise TypeError(self.cannot_of(obj))
+        names = _CAPS.values()
         if not all(
-            type(getattr(one, name, 0)) is int for one in pools for name in names
+            type(getattr(one, name, None)) is int for one in pools for name in names
         ):
             msg = (
                 "this version of httpcore keeps the limits of a pool in another way;"

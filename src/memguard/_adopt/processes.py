@@ -35,10 +35,22 @@ class _Child(Adapter):
     forces = True
 
     def close(self, obj: Any) -> None:
-        _close_of(obj)(obj)
+        known: Any = info_of(obj)
+        try:
+            known.close(obj)
+        except self.too_late():
+            # In a shutdown it would have been killed long before.
+            known.force(obj)
+
+    def too_late(self) -> type[Exception]:
+        """
+        What is raised where the child does not end.
+        """
+        return ValueError
 
     def force(self, obj: Any) -> None:
-        info_of(obj).force(obj)  # type: ignore[misc]  # known to be there
+        known: Any = info_of(obj)
+        known.force(obj)
 
 
 class Popen(_Child):
@@ -52,6 +64,11 @@ class Popen(_Child):
 
     def types(self) -> tuple[type, ...]:
         return loaded_types("subprocess:Popen")
+
+    def too_late(self) -> type[Exception]:
+        import subprocess
+
+        return subprocess.TimeoutExpired
 
     def measure(self, obj: Any) -> Measured:
         return _measured(obj)
@@ -172,10 +189,6 @@ def _close_pipes(pool: Any) -> None:
         close = getattr(getattr(pool, name, None), "close", None)
         if close is not None:
             close()
-
-
-def _close_of(process: Any) -> Any:
-    return info_of(process).close
 
 
 def _popen_of(process: Any) -> Any:
