@@ -24,8 +24,6 @@ __all__ = ("SqliteSpace",)
 _ASKING_S: Final = 60.0
 # Who asks again and again is noted as often.
 _NOTED_S: Final = 1.0
-# From so many entries on, all claims of the owner are fetched at once.
-_MANY: Final = 64
 # Names in one statement; SQLite takes 32,766, older ones 999.
 _MOST_MARKS: Final = 500
 # The number of a space that nothing has.
@@ -346,19 +344,13 @@ class SqliteSpace:
         self, execute: Execute, space: int, ids: Sequence[str], owner: str
     ) -> set[str]:
         """
-        Those of *ids*, and perhaps others, that are the owner's.
+        Those of *ids* that are the owner's.
         """
         rows = execute(sql.LEASE, (space, owner)).fetchall()
         if not rows or rows[0][0] <= self._clock.time():
             _end(execute, space, owner)
             return set()
-        if len(ids) >= _MANY:
-            return {one for (one,) in execute(sql.ALL_MINE, (space, owner)).fetchall()}
-        return {
-            one
-            for one in ids
-            if execute(sql.MINE, (space, owner, one)).fetchall()[0][1]
-        }
+        return {one for one in ids if execute(sql.HAS, (space, one, owner)).fetchall()}
 
 
 def _row(space: int, entry: Entry) -> tuple[Any, ...]:

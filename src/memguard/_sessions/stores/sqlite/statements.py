@@ -58,7 +58,7 @@ MINE: Final = (
     " WHERE space = ?1 AND id = ?3 AND owner = ?2)"
     " FROM owners WHERE space = ?1 AND owner = ?2"
 )
-ALL_MINE: Final = "SELECT id FROM claims WHERE space = ?1 AND owner = ?2"
+HAS: Final = "SELECT 1 FROM claims WHERE space = ?1 AND id = ?2 AND owner = ?3"
 PUT: Final = (
     "INSERT INTO sessions (space, id, version, expires_at, size, record)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (space, id) DO UPDATE SET"
