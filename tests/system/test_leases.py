@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 PROGRAM = Path(__file__).parent / "programs" / "session_worker.py"
 LEASE_S = 0.3
-STORY_S = 1.6
+STORY_S = 1.8
 SESSIONS = ["one", "two", "three"]
 WORKERS = ("a", "b")
 END_WITHIN_S = 20.0
@@ -44,17 +44,19 @@ class Story:
     """
     What one seed does: who is paused when and for how long, when the server is killed.
 
-    Moments are seconds from the start. Some pauses are shorter than the lease.
+    Moments are seconds from the start. Some pauses are shorter than the lease, and
+    most leave the other worker awake to take over.
     """
 
     def __init__(self, seed: int, restarts: bool) -> None:
         dice = random.Random(seed)
         self.events: list[tuple[float, str, str]] = []
-        for worker in WORKERS:
-            for _ in range(dice.randint(1, 2)):
-                start = dice.uniform(0.1, STORY_S - 0.5)
-                stop = start + LEASE_S * dice.uniform(0.7, 2.0)
-                self.events += [(start, "pause", worker), (stop, "resume", worker)]
+        moment = dice.uniform(0.1, 0.4)
+        while moment < STORY_S - 0.5:
+            end = moment + LEASE_S * dice.uniform(0.8, 2.0)
+            for worker in WORKERS if dice.random() < 0.1 else dice.choices(WORKERS):
+                self.events += [(moment, "pause", worker), (end, "resume", worker)]
+            moment = end + dice.uniform(0.1, 0.35)
         if restarts:
             start = dice.uniform(0.2, STORY_S - 0.4)
             self.events += [

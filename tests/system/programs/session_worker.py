@@ -150,7 +150,7 @@ class Direct:
         self.notes.read(session, owner, start, monotonic(), state)
         version = claim.version
         for left in range(self.dice.randint(0, 4), -1, -1):
-            sleep(self.dice.choice((0.0, 0.001, 0.004, 0.015)))
+            sleep(self.dice.choice((0.0, 0.002, 0.01, 0.03)))
             release = left == 0 and self.dice.random() < 0.5
             version += 1
             wrote, number = self.notes.begin(session, owner, since, state)
