@@ -316,6 +316,7 @@ def wrap(text: str) -> str:
 LIBRARIES: dict[str, str] = {
     "Caches": "lru cachetools_caches cachebox_caches django_caches",
     "Containers": "containers",
+    "Queues": "queues",
     "Threads, executors and child processes": "timer executors processes",
     "asyncio": "aio aiochildren",
     "Files and sockets": "files sockets",

@@ -32,6 +32,9 @@ def module_functions_have_the_types_of_the_guard() -> None:
     assert_type(memguard.ring("lines", of=str, max_entries=20).recent(3), list[str])
     assert_type(memguard.series("latency").stats().p99, float | None)
     assert_type(memguard.current(), Guard)
+    handle = memguard.adopt(session, "session", max_entries=3, keep=True)
+    assert_type(handle, memguard.Adopted)
+    assert_type(handle.info().entries, int | None)
     memguard.scope("job").close()
 
 

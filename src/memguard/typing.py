@@ -128,10 +128,10 @@ class Measured:
     entries: int | None = None
     bytes: int | None = None
     limit: int | None = None
-    byte_limit: int | None = None
     hits: int | None = None
     misses: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    byte_limit: int | None = None
 
 
 @record
