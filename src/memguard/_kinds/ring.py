@@ -267,7 +267,7 @@ class Ring(Container, Generic[_T]):
         self._refuse_if_closed()
         put, _, counters, number, ledger = fast
         most = self.max_entries
-        room = 0 if most is None else most - len(self._entries)
+        room = 0 if most is None else most - self._held()
         after = number + (room if room > 0 else max(most or 0, _LAP))
         if self.seat is not None:
             after = min(after, number + _LAP)
@@ -397,7 +397,7 @@ class Ring(Container, Generic[_T]):
         """
         # Not counted one by one: what came and is neither here nor went otherwise.
         numbered = self._numbered()
-        return max(0, numbered - len(self._entries) - self._left) + self._refused
+        return max(0, numbered - self._held() - self._left) + self._refused
 
     @property
     def drops(self) -> Drops:
@@ -412,7 +412,7 @@ class Ring(Container, Generic[_T]):
         """
         True for a full ring: it drops with the next entry, and would not say so soon.
         """
-        if len(self._entries) >= self._most and not (self._timed or self._sized):
+        if self._held() >= self._most and not (self._timed or self._sized):
             return True
         self._notice = None
         return False
@@ -485,12 +485,18 @@ class Ring(Container, Generic[_T]):
         return found[:n]
 
     def __iter__(self) -> Iterator[_T]:
-        return iter(self.recent(len(self._entries)))
+        return iter(self.recent(self._held()))
 
     def __len__(self) -> int:
         if self.ttl is None:
-            return len(self._entries)
+            return self._held()
         return int(self._look(self._count)[0])
+
+    def _held(self) -> int:
+        """
+        How many entries it has; some of them may not be in memory yet.
+        """
+        return len(self._entries)
 
     def _count(self, now: float) -> tuple[int, list[_Entry]]:
         gone = self._take_expired(now)
@@ -668,11 +674,20 @@ class Ring(Container, Generic[_T]):
         """
         entries, gone = self._look(self._all)
         del gone
-        numbered = self._numbered()
-        head: dict[str, JSON] = {
+        head = self._described(self._numbered() + 1)
+        if self.ttl is not None:
+            now = self.registry.clock.monotonic()
+            head["ages"] = [now - one[3] for one in entries]
+        return [head, *(one[1] for one in entries)]
+
+    def _described(self, after: int) -> dict[str, Any]:
+        """
+        The header of a dump whose last entry has the number before *after*.
+        """
+        head: dict[str, Any] = {
             "ring": _FORMAT,
-            "next": numbered + 1,
-            "appended": numbered + self._refused,
+            "next": after,
+            "appended": after - 1 + self._refused,
             "dropped": self.dropped,
             "expired": self._expired,
             "drained": self._drained,
@@ -680,11 +695,8 @@ class Ring(Container, Generic[_T]):
             "counts": dict(self.counts()),
         }
         if self.ttl is not None:
-            clock = self.registry.clock
-            head["time"] = clock.time()
-            now = clock.monotonic()
-            head["ages"] = [now - one[3] for one in entries]
-        return [head, *(one[1] for one in entries)]
+            head["time"] = self.registry.clock.time()
+        return head
 
     def _all(self, now: float) -> tuple[list[_Entry], list[_Entry]]:
         gone = self._take_expired(now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from memguard._sessions.parts import Content, split
 from memguard.errors import SessionUnreadable
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ def read_content(
     raw: bytes,
     options: Options,
     upgrade: Callable[[Any, int], Any] | None,
-) -> Any:
+) -> Content:
     """
-    The content of a record, of this program's schema.
+    The content of a record, of this program's schema; of it only the data decoded.
 
     *upgrade* is called with the content and its schema where that is an older one.
     Raises SessionUnreadable where there is nobody to do it, or the schema is newer.
@@ -131,9 +132,10 @@ def read_content(
             " end the session"
         )
         raise SessionUnreadable(msg)
-    content = options.codec.loads(raw)
+    content = split(options.codec, raw)
     if header.schema < options.schema and upgrade is not None:
-        content["data"] = _dictionary(upgrade(content["data"], header.schema))
+        data = _dictionary(upgrade(content.data, header.schema))
+        return Content(data, content.rings, content.series)
     return content
 
 

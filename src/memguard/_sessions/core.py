@@ -19,6 +19,7 @@ from memguard._sessions.closing import Apart
 from memguard._sessions.codec import read_content
 from memguard._sessions.expiry import Alarm, earliest
 from memguard._sessions.leasing import NO_LEASE, Lease
+from memguard._sessions.packing import Packed, pack
 from memguard._sessions.placing import place
 from memguard._sessions.record import (
     Header,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from memguard._sessions.connection import Connection
     from memguard._sessions.keeping import Keeping
     from memguard._sessions.options import Options
+    from memguard._sessions.parts import Content
     from memguard._sessions.session import Session
     from memguard._sessions.slots import Slot
     from memguard._sessions.stores import Space, Store
@@ -140,12 +142,16 @@ class Core:
 
     # -- bytes -------------------------------------------------------------------------
 
-    def encode(self, session: Session) -> bytes:
+    def encode(self, session: Session, version: int = 0) -> Packed:
         """
         The content of a session, marked as saved; if that fails, as changed.
+
+        *version* is that of its record, if it is going to be written.
         """
         try:
-            return self.options.codec.dumps(session._content())
+            return pack(
+                session, self.options.codec, paged=self.space.paged, version=version
+            )
         except BaseException:
             session.data.dirty = True
             raise
@@ -155,11 +161,11 @@ class Core:
         The size of the content, and what is to be written.
         """
         slot, options = session._slot, self.options
-        raw = self.encode(session)
+        version = version_after(slot.version)
+        raw, pages, size = self.encode(session, version)
         now = self.now()
         ahead = self.registry.clock.time() - now
         used = slot.touched = now if slot.held else slot.used
-        version = version_after(slot.version)
         expires_at = self.wall_end(slot)
         written = write_record(
             raw,
@@ -171,8 +177,8 @@ class Core:
             expires_at=expires_at,
             writer=zlib.crc32(self.lease.owner.encode()),
         )
-        entry = Entry(slot.id, version, expires_at, written, {}, release)
-        return len(raw), entry
+        entry = Entry(slot.id, version, expires_at, written, pages, release)
+        return size, entry
 
     def forget(self, id: str) -> None:
         """
@@ -190,7 +196,7 @@ class Core:
         at = self.table.clocks.expires_at(slot, used)
         return None if at is None else at + self.registry.clock.time() - now
 
-    def content_of(self, stored: bytes) -> tuple[Header, int, Any]:
+    def content_of(self, stored: bytes) -> tuple[Header, int, Content]:
         """
         What `entry_of` has written, upgraded to the schema of this program.
 

@@ -11,6 +11,7 @@ from memguard._latch import Latch
 from memguard._sessions.codec import JSON_NUMBER
 from memguard._sessions.info import ExpiredSession
 from memguard._sessions.leasing import own
+from memguard._sessions.paging import unfolded
 from memguard._sessions.record import Torn
 from memguard._sessions.slots import Slot
 from memguard._sessions.steps import Call, Steps
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from memguard._sessions.core import Core
     from memguard._sessions.keeping import Keeping
     from memguard._sessions.leasing import Lease
+    from memguard._sessions.parts import Content
 
-__all__ = ("expire_asleep", "expire_found", "sweep_asleep", "tell_expired")
+__all__ = ("archive", "expire_asleep", "expire_found", "sweep_asleep", "tell_expired")
 
 _AT_A_TIME = 100
 
@@ -94,41 +96,22 @@ def expire_found(core: Core, slot: Slot, lease: Lease, stored: bytes) -> Steps[b
         try:
             header, _, content = yield core.call(core.content_of, stored)
             core.remember(slot, header)
-            yield from tell_expired(core, slot, content, now, archive=True)
+            yield from archive(core, slot, content, now)
         except Torn as error:
             core.failed("reading an expired session", error)
     yield core.ask(core.space.delete, slot.id, lease.owner)
     with core.table.lock:
         core.expired += 1
     if content is not None:
-        yield from tell_expired(core, slot, content, now, archive=False)
+        yield from tell_expired(core, slot, content, now)
     return True
 
 
-def tell_expired(
-    core: Core, slot: Slot, content: Any, now: float, *, archive: bool
-) -> Steps[None]:
+def tell_expired(core: Core, slot: Slot, content: Content, now: float) -> Steps[None]:
     """
-    Write the content of an expired session to the archive, or tell the hooks of it.
-
-    The archive comes first, before the record is deleted: what it raises is raised.
+    Tell the hooks of an expired session, which is gone by then.
     """
-    if archive:
-        sink = _sink_of(core.sessions)
-        if sink is not None:
-            ahead = core.registry.clock.time() - now
-            line = {
-                "sessions": core.sessions.label,
-                "id": slot.id,
-                "born": round(slot.born + ahead, 3),
-                "used": round(slot.used + ahead, 3),
-                "expired": round(now + ahead, 3),
-            }
-            yield Call(
-                core.registry, _archive, core, sink, line, content, blocking=True
-            )
-        return
-    told = ExpiredSession(slot.id, content["data"], now - slot.born, now - slot.used)
+    told = ExpiredSession(slot.id, content.data, now - slot.born, now - slot.used)
     for hook in core.sessions.expire_hooks:
         try:
             yield core.call(hook, told)
@@ -147,6 +130,27 @@ def _sink_of(sessions: Keeping) -> Any:
         guard: Any = sessions.owner
         sessions._sink = guard.sink(archive)
     return sessions._sink
+
+
+def archive(core: Core, slot: Slot, content: Content, now: float) -> Steps[None]:
+    """
+    Write an expired session to the archive, with all of its histories.
+
+    That is done before its record is deleted: what it raises is raised.
+    """
+    sink = _sink_of(core.sessions)
+    if sink is None:
+        return
+    whole = yield from unfolded(core, slot.id, content)
+    ahead = core.registry.clock.time() - now
+    line = {
+        "sessions": core.sessions.label,
+        "id": slot.id,
+        "born": round(slot.born + ahead, 3),
+        "used": round(slot.used + ahead, 3),
+        "expired": round(now + ahead, 3),
+    }
+    yield Call(core.registry, _archive, core, sink, line, whole, blocking=True)
 
 
 def _archive(core: Core, sink: Any, line: dict[str, Any], content: Any) -> None:

@@ -12,6 +12,8 @@ from memguard._sessions.connection import Connection
 from memguard._sessions.ending import expire_found
 from memguard._sessions.leasing import own
 from memguard._sessions.leaving import expire, give_back, lighten, sleep
+from memguard._sessions.packing import fill
+from memguard._sessions.paging import prefetch
 from memguard._sessions.record import Torn, expired
 from memguard._sessions.refusing import full, inside_itself, lost, refuse_if_ended
 from memguard._sessions.saving import save_on_leaving
@@ -164,9 +166,11 @@ def _fill(core: Core, coming: _Coming, session: Session, stored: bytes) -> Steps
         yield core.ask(core.space.quarantine, slot.id, coming.lease.owner)
         return False
     core.remember(slot, header)
-    session._fill(content)
+    fill(session, content)
     slot.size = size
     slot.session = session
+    if core.space.paged:
+        yield from prefetch(core, slot.id, content.rings)
     for hook in core.sessions.restore_hooks:
         yield core.call(hook, session)
     if not core.keeps:

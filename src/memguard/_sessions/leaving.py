@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from memguard._latch import Latch
 from memguard._phases import OPEN
 from memguard._sessions.closing import Close, dispose
-from memguard._sessions.ending import tell_expired
+from memguard._sessions.ending import archive, tell_expired
 from memguard._sessions.leasing import own
+from memguard._sessions.packing import content_of
 from memguard._sessions.saving import save, secure
 from memguard._sessions.slots import Slot
 from memguard._sessions.steps import Steps, Wait
@@ -131,8 +132,8 @@ def expire(core: Core, slot: Slot) -> Steps[None]:
         ours = yield from secure(core, slot)
         yield Close(session)
         if ours and slot.lease is not None:
-            content = session._content()
-            yield from tell_expired(core, slot, content, now, archive=True)
+            content = content_of(session)
+            yield from archive(core, slot, content, now)
             yield core.ask(core.space.delete, slot.id, slot.lease.owner)
     except Exception as error:
         core.failed("expiring a session", error)
@@ -145,7 +146,7 @@ def expire(core: Core, slot: Slot) -> Steps[None]:
             core.rearm()
         latch.set()
     if content is not None:
-        yield from tell_expired(core, slot, content, now, archive=False)
+        yield from tell_expired(core, slot, content, now)
 
 
 def end(core: Core, id: str) -> Steps[bool]:

@@ -22,8 +22,10 @@ __all__ = (
     "Torn",
     "expired",
     "read_header",
+    "read_page",
     "read_record",
     "version_after",
+    "write_page",
     "write_record",
 )
 
@@ -35,6 +37,7 @@ _SUM: Final = struct.Struct(">I")
 # Where in the header it stands when the session expires.
 _END: Final = struct.Struct(">d")
 _END_AT: Final = struct.calcsize(">4sBBIQdd")
+_PAGE: Final = struct.Struct(">BI")  # flags, checksum
 HEADER_BYTES: Final = _HEAD.size + _SUM.size
 
 # Below this zlib's own header and table eat what it saves.
@@ -90,11 +93,7 @@ def write_record(
     """
     The record of the content *raw*, which is squeezed if that is shorter.
     """
-    flags = 0
-    if len(raw) >= _SQUEEZE_FROM_BYTES:
-        squeezed = zlib.compress(raw, _LEVEL)
-        if len(squeezed) < len(raw):
-            raw, flags = squeezed, _SQUEEZED
+    raw, flags = _squeezed(raw)
     head = _HEAD.pack(
         _MAGIC,
         flags,
@@ -139,6 +138,35 @@ def read_record(stored: bytes) -> tuple[Header, bytes]:
     if flags & _SQUEEZED:
         raw = zlib.decompress(raw)
     return header, raw
+
+
+def write_page(raw: bytes) -> bytes:
+    """
+    The page of a history with the content *raw*, squeezed if that is shorter.
+    """
+    raw, flags = _squeezed(raw)
+    return b"".join((_PAGE.pack(flags, zlib.crc32(raw, flags)), raw))
+
+
+def read_page(stored: bytes) -> bytes:
+    """
+    The content of a page. Raises Torn unless every byte is as it was written.
+    """
+    if len(stored) >= _PAGE.size:
+        flags, expected = _PAGE.unpack_from(stored)
+        raw = stored[_PAGE.size :]
+        if zlib.crc32(raw, flags) == expected:
+            return zlib.decompress(raw) if flags & _SQUEEZED else raw
+    msg = "the checksum of a page of a history is wrong: it is not whole"
+    raise Torn(msg)
+
+
+def _squeezed(raw: bytes) -> tuple[bytes, int]:
+    if len(raw) >= _SQUEEZE_FROM_BYTES:
+        squeezed = zlib.compress(raw, _LEVEL)
+        if len(squeezed) < len(raw):
+            return squeezed, _SQUEEZED
+    return raw, 0
 
 
 def _header(stored: bytes) -> tuple[Header, int]:

@@ -144,9 +144,9 @@ def save_on_leaving(
         if durable or (core.keeps and session.dirty):
             yield from save(core, session)
         elif core.options.max_bytes is not None and session.dirty:
-            raw = yield core.call(core.encode, session)
+            packed = yield core.call(core.encode, session)
             with core.table.lock:
-                core.table.weigh(slot, len(raw))
+                core.table.weigh(slot, packed.size)
     except Exception as error:
         if durable and not quiet:
             raise

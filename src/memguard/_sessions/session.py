@@ -14,6 +14,7 @@ from memguard._scope import Scope
 from memguard._sessions.data import SessionData
 from memguard._sessions.leaving import end
 from memguard._sessions.options import tag_of
+from memguard._sessions.parts import Kept
 from memguard._sessions.rings import SessionRing, SessionSeries
 from memguard._sessions.saving import save
 from memguard._sessions.steps import Refusal, arun, run, whole
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from memguard._kinds.ring import Ring
     from memguard._kinds.series import Series
     from memguard._sessions.keeping import Keeping
+    from memguard._sessions.shelf import Shelf
     from memguard._sessions.slots import Slot
     from memguard.typing import Duration, Size
 
@@ -44,7 +46,7 @@ class Session(Scope):
     ends it.
     """
 
-    __slots__ = ("_kept", "_slot", "data", "id")
+    __slots__ = ("_kept", "_shelf", "_slot", "data", "id")
 
     kind: ClassVar[str] = "session"
     phase = Phase.SESSIONS
@@ -58,7 +60,9 @@ class Session(Scope):
         self.data = SessionData()
         self._slot = slot
         # Contents that were saved and not asked for yet, by kind and name.
-        self._kept: dict[str, dict[str, list[Any]]] = {"ring": {}, "series": {}}
+        self._kept: dict[str, dict[str, Kept]] = {"ring": {}, "series": {}}
+        # Which pages of its rings the store has, once there are any.
+        self._shelf: Shelf | None = None
         self.attach()
         # In the tree while it owns nothing, too: its end has to be seen.
         self._children = {}
@@ -133,7 +137,7 @@ class Session(Scope):
         kept = self._kept[made.kind]
         content = kept.get(made.label)
         if content is not None and self.find(made.kind, made.label) is None:
-            made.restore(content)
+            made.restore(content, self)
         found = self._get_or_create(made)
         if found is made:
             kept.pop(made.label, None)
@@ -158,6 +162,9 @@ class Session(Scope):
         await arun(save(self._sessions().core, self))
 
     def _sessions(self) -> Keeping:
+        """
+        The container it belongs to. ScopeClosed when it does not any more.
+        """
         owner = self.owner
         if owner is None or self.registry.detached:
             raise ScopeClosed(self._ended_text())
@@ -188,29 +195,14 @@ class Session(Scope):
         """
         return not self._children or len(self._to_save()) == len(self._children)
 
-    def _content(self) -> dict[str, Any]:
+    def _freeze(self) -> dict[str, dict[str, Kept]]:
         """
-        What is to be saved, marked as saved.
+        What its rings and series hold, live or not, by kind and name; marked as saved.
         """
-        content = {kind: dict(kept) for kind, kept in self._kept.items()}
+        kept = {kind: dict(held) for kind, held in self._kept.items()}
         for one in self._to_save():
-            content[one.kind][one.label] = one.to_save()
-        self.data.dirty = False
-        return {
-            "data": self.data.plain(),
-            "rings": content["ring"],
-            "series": content["series"],
-        }
-
-    def _fill(self, content: Any) -> None:
-        """
-        Take over what was saved.
-        """
-        self.data = SessionData(content["data"].items())
-        self._kept = {
-            "ring": dict(content["rings"]),
-            "series": dict(content.get("series", ())),  # younger than the format
-        }
+            kept[one.kind][one.label] = one.freeze()
+        return kept
 
     def _keep(self, one: SessionRing[Any] | SessionSeries) -> None:
         """
@@ -219,10 +211,12 @@ class Session(Scope):
         if not self._is_ending():
             # The user closed it: what it held is to be gone from the record too.
             self.data.dirty = True
+            if self._shelf is not None and one.kind == "ring":
+                self._shelf.drop(one.label)
             return
         if one.dirty:
             self.data.dirty = True
-        self._kept[one.kind][one.label] = one.to_save()
+        self._kept[one.kind][one.label] = one.freeze()
 
     def _is_ending(self) -> bool:
         if self.state >= DRAINING:

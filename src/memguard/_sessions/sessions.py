@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memguard._kinds.callbacks import checked_name, is_async
+from memguard._kinds.page import Page
 from memguard._sessions.handles import Connecting, Opening
 from memguard._sessions.info import ExpiredSession, SessionInfo, SessionsStats
 from memguard._sessions.keeping import Keeping
 from memguard._sessions.leaving import disconnect, end, hibernate
 from memguard._sessions.looking import count_asleep, list_ids, look_up
 from memguard._sessions.options import Options, checked_id, tag_of
+from memguard._sessions.paging import checked_cursor, read_page
 from memguard._sessions.session import Session
 from memguard._sessions.steps import Refusal, arun, run, whole
 from memguard._tree import Branch
@@ -32,6 +34,7 @@ _E = TypeVar("_E", bound=Callable[[ExpiredSession], Any])
 _END: Final[Refusal] = ("sessions.end()", "`await sessions.aend(id)`")
 _SLEEP: Final[Refusal] = ("sessions.hibernate()", "`await sessions.ahibernate(id)`")
 _INFO: Final[Refusal] = ("looking up a session", "`await sessions.ainfo(id)`")
+_PAGE: Final[Refusal] = ("sessions.page()", "`await sessions.apage(...)`")
 _PART: Final[Refusal] = ("sessions.disconnect()", "`await sessions.adisconnect(id)`")
 
 
@@ -213,6 +216,33 @@ class Sessions(Keeping):
         The eight digits by which reports and logs call the session of *id*.
         """
         return tag_of(checked_id(id))
+
+    def page(
+        self, id: str, ring: str, before: int | None = None, n: int = 100
+    ) -> Page[Any]:
+        """
+        Up to *n* entries of a ring of the session of *id*: those before the one with
+        sequence number *before*, None: the newest. Older ones follow with its `next`.
+
+        Neither wakes the session up nor is it a use of it, and no more of its history
+        is read than these entries' pages. Empty where there is no such session or ring.
+        Raises SessionUnreadable, and as `info` WouldBlockLoop.
+        """
+        before, n = checked_cursor(before, n)
+        name = checked_name("a ring", ring)
+        steps = read_page(self._looked_after(), checked_id(id), name, before, n)
+        return run(steps, _PAGE)
+
+    async def apage(
+        self, id: str, ring: str, before: int | None = None, n: int = 100
+    ) -> Page[Any]:
+        """
+        As `page`, while the loop goes on.
+        """
+        before, n = checked_cursor(before, n)
+        name = checked_name("a ring", ring)
+        steps = read_page(self._looked_after(), checked_id(id), name, before, n)
+        return await arun(steps)
 
     def stats(self) -> SessionsStats:
         """
