@@ -221,8 +221,7 @@ class Sessions(Keeping):
         self, id: str, ring: str, before: int | None = None, n: int = 100
     ) -> Page[Any]:
         """
-        Up to *n* entries of a ring of the session of *id*: those before the one with
-        sequence number *before*, None: the newest. Older ones follow with its `next`.
+        As `Ring.page`, of the session of *id*, whether it is live, asleep or elsewhere.
 
         Neither wakes the session up nor is it a use of it, and no more of its history
         is read than these entries' pages. Empty where there is no such session or ring.
