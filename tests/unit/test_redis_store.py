@@ -523,6 +523,29 @@ def test_what_the_server_refuses_is_told_with_its_cure(
     assert "secret" not in str(caught.value)
 
 
+def test_a_user_of_the_access_list(redis_server: RedisServer, raw: redis.Redis) -> None:
+    """
+    The rights that the guide names are enough for everything.
+    """
+    rights = ("~{memguard:*", "+@all", "-@admin", "-@dangerous")
+    raw.execute_command("ACL", "SETUSER", "app", "on", ">secret", *rights)
+    with redis.Redis(
+        unix_socket_path=redis_server.path, username="app", password="secret"
+    ) as client:
+        space = space_of(client)
+        saved(space, "a", "b", release=False)
+        space.join(OTHER, 60.0)
+        assert Held(ME) == space.claim("a", OTHER)
+        assert ["a"] == space.wanted(ME)
+        space.quarantine("a", ME)
+        space.touch(ME, {"b": None})
+        assert space.beat(ME, 60.0)
+        assert space.delete("b", ME)
+        space.leave(ME)
+        assert 0 == space.reap()
+        assert ([], (0, 0), None) == (space.ids(), space.count(), space.next_due())
+
+
 def test_a_server_that_does_not_answer(redis_server: RedisServer) -> None:
     """
     The client's timeout ends the wait.
@@ -610,9 +633,11 @@ def test_a_cluster(tmp_path: Path) -> None:
             while "ok" != node.cluster("INFO")["cluster_state"]:
                 assert monotonic() < deadline
                 sleep(0.01)
-        with redis.cluster.RedisCluster(host="127.0.0.1", port=server.port) as client:
+        with redis.cluster.RedisCluster(
+            host="127.0.0.1", port=server.port, decode_responses=True
+        ) as client:
             space = space_of(client)
-            saved(space, "a", "b", pages={("log", 0): b"page"})
+            saved(space, "a", "b", pages={("log", 0): b"\xffpag"})
             assert (["a", "b"], (2, 20)) == (space.ids(), space.count())
 
         async def again() -> list[str]:
