@@ -39,6 +39,7 @@ QUESTIONS = {
     "What does adopting cost?": "adopt_cost.py",
     "How long does the end of a huge value hold everybody up?": "teardown.py",
     "What does a store of sessions in SQLite cost?": "session_store.py",
+    "What does a list of risks cost?": "risks_cost.py",
 }
 # These differ between versions of Python: they run on the second one too, where its
 # environment has been made.

@@ -10,6 +10,7 @@ import functools
 import gc
 import logging
 import queue
+import secrets
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ import pyee
 import pytest
 
 from memguard import Guard, _guard
+from memguard._risks.bytecode import deeds_of, read
 from memguard._risks.growth import Looks
 from memguard._risks.measure import entry_bytes, newest
 from memguard._risks.pace import Pace
@@ -309,6 +311,75 @@ def test_the_pace_gives_way_between_slices() -> None:
     lazy.step()
 
     assert [0.5, 0.5] == pauses
+
+
+# -- code ------------------------------------------------------------------------------
+
+
+WRITTEN = {
+    "fills": (
+        "X[key] = value",
+        "X[key] += 1",
+        "X[key].append(value)",
+        "X.append(value)",
+        "X.setdefault(key, []).append(value)",
+        "X[key, value] = [one for one in value]",
+        "X[key] = value if value else 3",
+        "X.update({key: value})",
+        "X += [value]",
+        "heapq.heappush(X, value)",
+        "module.X.append(value)",
+        "self.X[key] = value",
+    ),
+    "takes": (
+        "del X[key]",
+        "X.pop(key)",
+        "del X[:-100]",
+        "X.clear()",
+        "X = {}",
+        "heapq.heappop(X)",
+    ),
+    "measures": ("if len(X) >= 100: return", "while 10 < len(X): print(key)"),
+    "": (
+        "return X[key]",
+        "return X.get(key)",
+        "return key in X",
+        "X['constant'] = value",
+        "X[key.__name__] = value",
+        "other[key] = X",
+        "print(len(X))",
+        "for one in X: print(one)",
+        "return value",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("deed", "line"),
+    [(deed, line) for deed, lines in WRITTEN.items() for line in lines],
+)
+def test_what_code_does_with_a_name(deed: str, line: str) -> None:
+    """
+    Read off the bytecode, which differs from version to version.
+    """
+    names: dict[str, Any] = {}
+    exec(f"def function(key, value, self, other):\n    global X\n    {line}\n", names)
+    code = names["function"].__code__
+    deeds = deeds_of(code, read(code), "X")
+    told = {name for name in ("fills", "takes", "measures") if getattr(deeds, name)}
+
+    assert ({deed} if deed else set()) == told
+
+
+def test_what_a_decorator_registers_is_in_the_code() -> None:
+    """
+    So it is no growth.
+    """
+    names: dict[str, Any] = {}
+    exec("def register(fn):\n    X.append(fn)\n    return fn\n", names)
+    code = names["register"].__code__
+
+    assert not deeds_of(code, read(code), "X").fills
 
 
 # -- containers ------------------------------------------------------------------------
@@ -703,6 +774,68 @@ def test_many_of_one_kind_are_one_row(guard: Guard) -> None:
 
     assert ("chat/messages", 300) == (row.name, row.instances)
     assert "300 sessions" in row.estimate
+
+
+def test_sessions_that_are_never_forgotten(guard: Guard) -> None:
+    """
+    With neither a ttl nor a greatest age.
+    """
+    guard.sessions("kept", ttl=None)
+    guard.sessions("aged", ttl=None, max_age="1d")
+    found = {one.name: one for one in guard.risks() if one.kind == "sessions"}
+
+    assert ("AT RISK", "SAFE") == (found["kept"].verdict, found["aged"].verdict)
+    assert "ttl" in found["kept"].fix
+
+
+def test_sessions_of_which_none_is_awake(guard: Guard) -> None:
+    """
+    Are estimated by their records.
+    """
+    sessions = guard.sessions("asleep", max_live=100_000)
+    for number in range(5):
+        with sessions.open(str(number)) as session:
+            session.data["text"] = secrets.token_hex(50_000)
+        sessions.hibernate(str(number))
+    [row] = [one for one in guard.risks() if one.kind == "sessions"]
+
+    assert ("AT RISK", "high") == (row.verdict, row.impact)
+    assert "a record" in row.reason
+
+
+def test_what_outlived_its_scope(guard: Guard) -> None:
+    """
+    A watched object that somebody holds; not one that is gone.
+    """
+
+    class Request:
+        pass
+
+    kept = [Request()]
+    with guard.scope("request") as scope:
+        scope.watch(kept[0], "belongs to one request")
+        scope.watch(Request(), "belongs to one request")
+    [row] = [one for one in guard.risks().at_risk if one.kind == "object"]
+
+    assert ("outlived-scope", 1) == (row.code, row.entries)
+    assert row.name.endswith("Request")
+    kept.clear()
+    assert [] == [one for one in guard.risks().at_risk if one.kind == "object"]
+
+
+def test_what_memguard_made_is_not_told_twice(app: Any, guard: Guard) -> None:
+    """
+    Its own tables are in its tree, wherever modules name them.
+    """
+    app.render = guard.cached(max_entries=50_000)(str)
+    app.cache = guard.cache("cache", max_entries=50_000)
+    app.ring = guard.ring("ring", max_entries=50_000)
+    for number in range(20_000):
+        app.render(number)
+        app.cache.put(number, number)
+        app.ring.append(number)
+
+    assert {} == rows(guard)
 
 
 def test_a_cache_that_wants_more_than_the_budget(guard: Guard) -> None:

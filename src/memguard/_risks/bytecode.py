@@ -14,7 +14,7 @@ from memguard._records import record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("Deeds", "deeds_of")
+__all__ = ("Deeds", "Op", "deeds_of", "read")
 
 _LOADS: Final = frozenset(
     ("LOAD_ATTR", "LOAD_DEREF", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME")
@@ -68,6 +68,7 @@ class Deeds:
 
 def deeds_of(
     code: CodeType,
+    found: list[Op],
     name: str,
     step: Callable[[], object] = lambda: None,
     *,
@@ -76,10 +77,10 @@ def deeds_of(
     """
     What *code* does with what is called *name* in it. Calls *step* on the way.
 
-    With *only_attributes* a variable of that name is another one.
+    *found* are its instructions, as `read` gives them. With *only_attributes* a
+    variable of that name is another one.
     """
     loads = _ATTRIBUTES if only_attributes else _LOADS
-    found = _read(code, step)
     fills = takes = measures = False
     for at, one in enumerate(found):
         if type(one.argval) is not str or one.argval != name:
@@ -102,7 +103,7 @@ def deeds_of(
     return Deeds(fills, takes, measures)
 
 
-class _Op:
+class Op:
     """
     One instruction, as all versions of the interpreter would have it.
     """
@@ -117,13 +118,13 @@ class _Op:
         self.effect = effect
 
 
-def _read(code: CodeType, step: Callable[[], object]) -> list[_Op]:
+def read(code: CodeType, step: Callable[[], object] = lambda: None) -> list[Op]:
     """
     The instructions of *code*, without what is for the interpreter alone.
     """
     import dis
 
-    found: list[_Op] = []
+    found: list[Op] = []
     for one in dis.get_instructions(code):
         if not len(found) & 31:
             step()
@@ -135,7 +136,7 @@ def _read(code: CodeType, step: Callable[[], object]) -> list[_Op]:
         if name.startswith("LOAD_FAST"):
             # Since 3.13 one instruction may load two.
             loaded = one.argval if type(one.argval) is tuple else (one.argval,)
-            found += [_Op("LOAD_FAST", each, "", 1) for each in loaded]
+            found += [Op("LOAD_FAST", each, "", 1) for each in loaded]
             continue
         if name == "BINARY_OP" and one.argrepr == "[]":
             name = "BINARY_SUBSCR"
@@ -143,11 +144,11 @@ def _read(code: CodeType, step: Callable[[], object]) -> list[_Op]:
             effect = dis.stack_effect(one.opcode, one.arg, jump=False)
         except ValueError:
             effect = -_WINDOW  # whatever follows is not understood
-        found.append(_Op(name, one.argval, one.argrepr, effect))
+        found.append(Op(name, one.argval, one.argrepr, effect))
     return found
 
 
-def _deed(found: list[_Op], at: int) -> str:
+def _deed(found: list[Op], at: int) -> str:
     """
     What becomes of the value that instruction *at* loads: fill, take, measure or "".
     """
@@ -166,7 +167,7 @@ def _deed(found: list[_Op], at: int) -> str:
     return _of_expression(found, at, called)
 
 
-def _of_expression(found: list[_Op], at: int, called: Any) -> str:
+def _of_expression(found: list[Op], at: int, called: Any) -> str:
     """
     Follow the stack from instruction *at* to the one that takes its value away.
     """
@@ -192,7 +193,7 @@ def _of_expression(found: list[_Op], at: int, called: Any) -> str:
     return ""
 
 
-def _of_entry(found: list[_Op], number: int) -> str:
+def _of_entry(found: list[Op], number: int) -> str:
     """
     An entry that is filled grows as well; one that is emptied stays.
     """
@@ -201,7 +202,7 @@ def _of_entry(found: list[_Op], number: int) -> str:
     return "fill" if is_verb and _of_verb(found[number + 1].argval) == "fill" else ""
 
 
-def _of_store(found: list[_Op], number: int, depth: int) -> str:
+def _of_store(found: list[Op], number: int, depth: int) -> str:
     if found[number].opname == "STORE_SLICE":
         return "take" if depth == 2 else ""
     before = found[number - 1]
@@ -220,13 +221,13 @@ def _of_verb(verb: Any) -> str:
     return "take" if verb in _TAKES else ""
 
 
-def _is_inplace(one: _Op) -> bool:
+def _is_inplace(one: Op) -> bool:
     if one.opname.startswith("INPLACE_"):
         return True
     return one.opname == "BINARY_OP" and one.argrepr.endswith("=")
 
 
-def _is_decorator(code: CodeType, found: list[_Op]) -> bool:
+def _is_decorator(code: CodeType, found: list[Op]) -> bool:
     """
     True for what returns its first argument as it is: it registers what is in the code.
     """

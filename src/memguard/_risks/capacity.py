@@ -52,22 +52,29 @@ def _judge(scene: Scene, sessions: Any, group: Group) -> None:
     if is_capped:
         total = capped
     points = 0
-    reason = f"at most {most:,} are live, the others sleep"
+    reason = f"at most {most:,} are live ({stats.live:,} now), the others sleep"
     fix = ""
+    if spec["ttl"] is None and spec["max_age"] is None:
+        points = 2
+        reason += "; with neither ttl nor max_age no session is ever forgotten"
+        fix = "give them a ttl, after which an unused session is forgotten"
     if full is None:
         reason += "; none is live that could be measured"
     else:
         reason += f"; a full one holds {format_size(full)} ({'; '.join(parts)})"
     if is_capped and cap is not None:
         reason += f"; max_bytes={format_size(cap)} bounds their encodings"
+    if total is None and cap is not None:
+        total = cap
     if total is not None and limit:
         share = total / limit
-        points = next((grade for part, grade in _SHARES if share > part), 0)
+        large = next((grade for part, grade in _SHARES if share > part), 0)
         reason += (
             f"; all of them take {format_size(total)}, {share:.0%} of the memory limit"
             f" of {format_size(limit)}"
         )
-        if points:
+        if large:
+            points = max(points, large)
             fitting = max(1, limit // (2 * max(1, full or 1)))
             fix = (
                 f"max_live={fitting} keeps them within half of the limit; or lower the"
@@ -98,14 +105,18 @@ def _full(
     """
     children = sessions._children
     if not children:
-        return None, [], None
+        if not stats.hibernated or not stats.hibernated_bytes:
+            return None, [], None
+        # Nobody is awake: what a record holds is the least that a session does.
+        size = stats.hibernated_bytes // stats.hibernated
+        return size, [f"a record: {format_size(size)}"], 1.0
     # The newest: as a rule those that are in use.
     some = list(islice(reversed(list(children)[-5 * _SAMPLED :]), _SAMPLED))
     bytes_of: dict[str, list[int]] = {}
     held = []
     for session in some:
         scene.pace.step()
-        now, at_caps = _one(session)
+        now, at_caps = _one(scene, session)
         held.append(now)
         for part, size in at_caps.items():
             bytes_of.setdefault(part, []).append(size)
@@ -118,7 +129,7 @@ def _full(
     return full, parts, ratio
 
 
-def _one(session: Any) -> tuple[int, dict[str, int]]:
+def _one(scene: Scene, session: Any) -> tuple[int, dict[str, int]]:
     """
     What a session holds now, and its parts when each of them is full.
     """
@@ -131,6 +142,7 @@ def _one(session: Any) -> tuple[int, dict[str, int]]:
     parts = {"data": own}
     for child in list(session._children or ()):
         one = _child(child)
+        scene.pace.step()
         if one is None:
             now += own_bytes(child)
             parts["data"] += own_bytes(child)

@@ -68,7 +68,9 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
         return
     size = None
     if length >= _LEAST_MEASURED or (length and trend.growing):
+        scene.pace.step()
         size = _entry_bytes(obj, shape, length)
+        scene.pace.step()
     level = scene.size_level(length, None if size is None else size * length)
     usage = scene.codes.usage(place, obj)
     points = _points(shape, trend, level, usage)

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ("judge_executor", "judge_hidden_executors", "judge_queue")
 
-# Jobs that wait for each worker: from there on it is a backlog.
-_BACKLOG: Final = 10
+# Jobs that wait for each worker: from there on it is a backlog, and a long one.
+_BACKLOG: Final = 2
+_LONG: Final = 10
+_LEAST: Final = 10  # jobs
 _FIX: Final = (
     "give it a maxsize and decide what happens when it is full (wait, refuse, drop"
     " the oldest: memguard.ring)"
@@ -138,7 +140,8 @@ def _judge_backlog(
         return
     hands = max(1, workers or 1)
     told = "?" if workers is None else f"{workers:,}"
-    if waiting < _BACKLOG * hands and not (trend.growing and waiting > hands):
+    piles_up = trend.growing and waiting > hands
+    if waiting < max(_LEAST, _BACKLOG * hands) and not piles_up:
         if not place.library:
             scene.add(
                 "executor",
@@ -155,7 +158,7 @@ def _judge_backlog(
         "executor-backlog",
         kind,
         place.name,
-        grade=2 + (high or (trend.growing and waiting >= _BACKLOG * hands)),
+        grade=1 + (waiting >= _LONG * hands) + (high or piles_up),
         reason=f"{waiting:,} jobs wait for {told} workers, each with its arguments,"
         f" and the queue has no bound{f'; {grown(trend)}' if trend.growing else ''}",
         fix=_FIX_EXECUTOR,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from memguard._sites import Site, call_site
 from memguard._tree import Branch
@@ -22,8 +22,8 @@ __all__ = ("OTHER", "Group", "read_tree")
 
 _CHUNK: Final = 500  # children read in one step
 _CHILDREN: Final = 40_000  # of one branch that are read one by one
-_GROUPS: Final = 2_000
-_NAMES: Final = 100  # of one kind and place that are rows of their own
+_GROUPS: Final = 10_000
+_ROWS: Final = 50  # of one place; more are put together
 _SAMPLED: Final = 12  # nodes of a group that are looked at
 OTHER: Final = "(many names)"
 
@@ -72,15 +72,44 @@ class Group:
         return round(self.count)
 
 
+_Key: TypeAlias = "tuple[Any, ...]"
+
+
 def read_tree(scene: Scene, guard: Any) -> list[Group]:
     """
     Everything that *guard* owns.
     """
-    groups: dict[tuple[Any, ...], Group] = {}
-    names: dict[tuple[Any, ...], set[str]] = {}
+    groups: dict[_Key, Group] = {}
     for node, weight in _nodes(scene, guard, 1.0):
-        _group(groups, names, guard, node, weight)
-    return list(groups.values())
+        scene.safely(_put, groups, guard, node, weight)
+    places: dict[_Key, list[Group]] = {}
+    for (kind, owner_kind, _, _, place), group in groups.items():
+        places.setdefault((kind, owner_kind, place), []).append(group)
+    return [one for rows in places.values() for one in _merged(rows)]
+
+
+def _merged(rows: list[Group]) -> list[Group]:
+    """
+    The groups of one place; those of many owners, and of many names, become one.
+    """
+    if len(rows) <= _ROWS:
+        return rows
+    by_name: dict[str, list[Group]] = {}
+    for one in rows:
+        by_name.setdefault(one.label, []).append(one)
+    if len(by_name) > _ROWS:
+        return [_sum(rows, OTHER)]
+    return [_sum(some, some[0].label) for some in by_name.values()]
+
+
+def _sum(rows: list[Group], label: str) -> Group:
+    first = rows[0]
+    owner = first.owner if len({one.owner for one in rows}) == 1 else OTHER
+    whole = Group(first.kind, label, owner, first.owner_kind, has_site=first.has_site)
+    whole.count = sum(one.count for one in rows)
+    step = -(-len(rows) // _SAMPLED)
+    whole.nodes = [one.nodes[0] for one in rows[::step]]
+    return whole
 
 
 def _nodes(scene: Scene, branch: Branch, weight: float) -> Iterator[tuple[Node, float]]:
@@ -140,44 +169,32 @@ def _last(children: dict[Any, Any], most: int) -> list[Any]:
         return []
 
 
-def _group(
-    groups: dict[tuple[Any, ...], Group],
-    names: dict[tuple[Any, ...], set[str]],
-    guard: Any,
-    node: Node,
-    weight: float,
-) -> None:
+def _put(groups: dict[_Key, Group], guard: Any, node: Node, weight: float) -> None:
     place = _place(node)
     kind = node.kind
     owner = node.owner
     owner_kind = "guard" if owner is guard or owner is None else owner.kind
-    owner_name = "" if owner_kind == "guard" else owner.label  # type: ignore[union-attr]
-    label = node.label
-    for which in (("owner", owner_kind), ("name", kind, place)):
-        known = names.setdefault(which, set())
-        one = owner_name if which[0] == "owner" else label
-        if one not in known:
-            if len(known) >= _NAMES:
-                if which[0] == "owner":
-                    owner_name = OTHER
-                else:
-                    label = OTHER
-            else:
-                known.add(one)
+    owner_name = "" if owner_kind == "guard" else _name_of(owner)
+    label = _name_of(node)
+    if len(groups) >= _GROUPS:
+        owner_name = label = OTHER
     key = (kind, owner_kind, owner_name, label, place)
     group = groups.get(key)
     if group is None:
-        if len(groups) >= _GROUPS:
-            key = (kind, "", "", OTHER, None)
-            label, owner_name, owner_kind, place = OTHER, "", "", None
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = Group(
-                kind, label, owner_name, owner_kind, has_site=place is not None
-            )
+        group = groups[key] = Group(
+            kind, label, owner_name, owner_kind, has_site=place is not None
+        )
     group.count += weight
     if len(group.nodes) < _SAMPLED:
         group.nodes.append(node)
+
+
+def _name_of(node: Any) -> str:
+    """
+    What a node is called; a session after its container, for its id is a user's.
+    """
+    label: str = (node.name or "") if node.kind == "session" else node.label
+    return label
 
 
 def _place(node: Any) -> Any:

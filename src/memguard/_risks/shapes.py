@@ -9,7 +9,7 @@ from collections import deque
 from contextvars import ContextVar
 from typing import Any, Final
 
-from memguard._risks.reading import full_name, mro_of
+from memguard._risks.reading import full_name, module_of, mro_of
 from memguard._sizing.plans import FLAT, NOTHING, VIEW, plan_of
 
 __all__ = ("Shape", "Shapes", "base_length")
@@ -125,6 +125,8 @@ def _shape_of(kind: type) -> Shape:
     mro = mro_of(kind)
     if any(base is type for base in mro):
         return CLASS
+    if module_of(kind).partition(".")[0] == "memguard":
+        return ATOM  # what memguard made is in its tree
     plan = plan_of(kind)
     for base in mro:
         for known, shape in _BASES:

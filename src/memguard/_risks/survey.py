@@ -15,6 +15,7 @@ from memguard._risks.pace import Pace
 from memguard._risks.registered import read_tree
 from memguard._risks.report import RiskReport, ordered
 from memguard._risks.scene import Scene
+from memguard._risks.working import judge_outlived
 
 __all__ = ("first_look", "look", "risks_of")
 
@@ -93,4 +94,5 @@ def _survey(scene: Scene, guard: Any) -> None:
     for group in read_tree(scene, guard):
         scene.pace.step()
         scene.safely(judge_group, scene, group)
+    scene.safely(judge_outlived, scene, guard.registry)
     Survey(scene).run()

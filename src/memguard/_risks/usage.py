@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard._records import record
-from memguard._risks.bytecode import deeds_of
+from memguard._risks.bytecode import Op, deeds_of, read
 from memguard._risks.reading import (
     attributes_of,
     is_any,
@@ -32,6 +32,7 @@ _CODES: Final = 50_000  # of the application
 _READ: Final = 12  # pieces of code that are read for one container
 _SECONDS: Final = 0.15  # for reading code at one look
 _SHOWN: Final = 2
+_KEPT: Final = 500  # pieces of code whose instructions are kept for the look
 _LRU: Final = type(lru_cache(len))
 _OF_CLASSES: Final = (
     types.FunctionType,
@@ -105,7 +106,9 @@ class Codes:
         self._by_name: dict[str, list[tuple[str, types.CodeType]]] = {}
         self._count = 0
         self._spent = 0.0
+        # Code objects are kept by `_by_name` for as long.
         self._seen: set[int] = set()
+        self._read: dict[int, list[Op]] = {}
 
     def add(self, module: str, value: Any) -> None:
         """
@@ -151,7 +154,11 @@ class Codes:
         takes = measures = known = False
         for code, is_home, only_attributes in self._candidates(place, obj):
             deeds = deeds_of(
-                code, place.attr, self._step, only_attributes=only_attributes
+                code,
+                self._instructions(code),
+                place.attr,
+                self._step,
+                only_attributes=only_attributes,
             )
             known = True
             takes = takes or deeds.takes
@@ -162,6 +169,14 @@ class Codes:
         return Usage(
             tuple(filled), tuple(abroad), takes=takes, measures=measures, known=known
         )
+
+    def _instructions(self, code: types.CodeType) -> list[Op]:
+        known = self._read.get(id(code))
+        if known is None:
+            known = read(code, self._step)
+            if len(self._read) < _KEPT:
+                self._read[id(code)] = known
+        return known
 
     def _candidates(
         self, place: Place, obj: Any

@@ -139,10 +139,10 @@ class Visitor:
             return
         of = self._scene.shapes.of
         for name, value in list(namespace_of(kind).items()):
+            if type(value) is types.FunctionType and place.library:
+                continue
             shape = of(type(value))
             if shape is ATOM or type(name) is not str or name in _OF_CLASSES:
-                continue
-            if shape is FUNCTION and place.library:
                 continue
             if shape is OBJECT and (place.library or is_foreign(type(value))):
                 continue

@@ -4,7 +4,7 @@ The rules for what works, listens and was registered: safe with an owner that en
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memguard._risks.containers import grown
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "judge_listener",
+    "judge_outlived",
     "judge_resource",
     "judge_scope",
     "judge_watched",
@@ -151,6 +152,34 @@ def judge_resource(scene: Scene, group: Group) -> None:
         unit="objects",
         site=group.site,
     )
+
+
+def judge_outlived(scene: Scene, registry: Any) -> None:
+    """
+    Put watched objects on the list whose scope has ended, and which are still there.
+    """
+    left: dict[tuple[str, Any], int] = {}
+    for one in list(registry.expected):
+        scene.pace.step()
+        if one.alive:
+            key = one.name, one.site
+            left[key] = left.get(key, 0) + 1
+    for (name, site), count in left.items():
+        scene.trend(f"tree: outlived {name} {site}", count)
+        if scene.only_counts:
+            continue
+        scene.add(
+            "outlived-scope",
+            "object",
+            name,
+            grade=1 + (count >= _MANY_TIMERS) + (count >= _MANY_RESOURCES),
+            reason=f"{count:,} had to be gone when their scope ended, and live on:"
+            " somebody holds them, or no collection came by since",
+            fix="find out who holds one: gc.get_referrers(obj), or objgraph",
+            entries=count,
+            unit="objects",
+            site=site,
+        )
 
 
 def _type_name(node: Node) -> str:
