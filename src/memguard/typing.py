@@ -213,7 +213,7 @@ class Adapter:
 
     def weigh(self, obj: Any) -> int | None:
         """
-        Its bytes, estimated within a millisecond; None where that cannot be told.
+        Its bytes, estimated within a few milliseconds; None where nobody can tell.
         """
         return None
 

@@ -413,7 +413,8 @@ class Adopted(Node):
 
     def info(self) -> AdoptedInfo:
         """
-        What the object holds now. Costs some microseconds, for large ones up to 1 ms.
+        What the object holds now. Costs some microseconds; where the bytes of something
+        large are estimated, some milliseconds.
         """
         return info_of(self)
 

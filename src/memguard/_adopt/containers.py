@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
+from memguard._clock import give_way
 from memguard._sizing import sizeof
 from memguard.typing import Adapter, Measured, Risk
 
@@ -24,6 +25,9 @@ __all__ = ("ADAPTERS",)
 # Objects that are looked at to tell the size of a container.
 _LOOK: Final = 600
 _GONE: Final = object()
+# Keys that are read in one step at most, and after how many of them others may run.
+_KEYS: Final = 50_000
+_BREATH: Final = 512
 # Bytes of a container without entries, and of one entry in the sparsest of tables.
 _EMPTY: Final = 256
 _ENTRY: Final = 112
@@ -107,11 +111,16 @@ class Containers(Adapter):
 
 
 def _from_dict(obj: Any, excess: int, most: int) -> list[Any]:
+    # Where keys have left from the front, the next look has to pass over the holes: of
+    # a large dict many keys are read at once, so that there are few such looks.
+    many = min(excess, max(most, min(len(obj) // 16, _KEYS)))
     taken: list[Any] = []
-    for key in _first(obj, min(excess, most)):
+    for number, key in enumerate(_first(obj, many), 1):
         value = obj.pop(key, _GONE)
         if value is not _GONE:
             taken.append(value)
+        if not number % _BREATH:
+            give_way()
     return taken
 
 

@@ -27,7 +27,7 @@ _MEASURE_S: Final = 0.002
 _WEIGH_S: Final = 0.001
 WEIGH_EVERY_S: Final = 30.0
 # Entries that are taken out in one step, and the pause after it.
-_SLICE: Final = 1000
+_SLICE: Final = 2000
 _PAUSE_S: Final = 0.0005
 # A container that is filled as fast as it is trimmed holds a worker no longer.
 _SLICES: Final = 10_000
