@@ -20,6 +20,8 @@ from memguard._sessions.stores.space import Entry, Held, Space, StaleOwner
 from memguard.errors import SessionElsewhere, SessionLost, StoreFailed
 
 PAGES = 3
+#: What each write adds to a history that is kept in pages.
+LINES = 40
 
 
 def store_of(task: dict[str, Any]) -> tuple[Any, Any]:
@@ -240,14 +242,14 @@ class Public:
         try:
             with shared.open(session, durable=True) as mine:
                 since = monotonic()
-                log = mine.ring("log", of=str, max_entries=PAGES)
+                log = mine.ring("log", of=str, max_entries=LINES * 20)
                 state = mine.data.get("last"), mine.data.get("count", 0)
-                if log.recent(1) != [one for one in state[:1] if one]:
+                if not whole(log, state):
                     state = "torn", state[1]
                 sleep(pauses[0])
                 wrote, number = self.notes.begin(session, owner, since, state)
                 mine.data["last"], mine.data["count"] = wrote, number
-                log.append(wrote)
+                log.extend(f"{wrote} {number}" for number in range(LINES))
                 sleep(pauses[1])
         except SessionElsewhere:
             return
@@ -262,6 +264,19 @@ class Public:
             self.notes.end(wrote, "acknowledged")
             # What it was given was in force: it is only known now.
             self.notes.read(session, owner, start, since, state)
+
+
+def whole(log: Any, state: Any) -> bool:
+    """
+    Whether all lines of the newest writes are there, in the pages of their history.
+    """
+    last, count = state
+    lines = log.recent(LINES * min(count, 10))
+    writes = lines[::LINES]
+    if len(lines) != LINES * min(count, 10) or (writes and writes[-1] != f"{last} 0"):
+        return False
+    made = [f"{one[:-2]} {number}" for one in writes for number in range(LINES)]
+    return bool(lines == made)
 
 
 def main() -> None:
