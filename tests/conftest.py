@@ -189,6 +189,27 @@ def http_server() -> Iterator[HttpServer]:
         yield server
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """
+    A file system of one MiB; needs the right to mount.
+    """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        missing = "a full disk needs the right to mount one: run as root"
+        if os.environ.get("CI") and os.geteuid() == 0:
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
 def handlers() -> list[object]:
     """
     The handlers of the watched signals, as Python knows them.

@@ -13,6 +13,7 @@ from typing import Final
 
 from memguard._events import BackgroundFailure, Events
 from memguard._sites import error_site
+from memguard.errors import StoreFailed
 
 __all__ = ("Failures",)
 
@@ -51,12 +52,16 @@ class Failures:
                 self._kept.append(error)
         if times == 1:
             # Type and place, and no exc_info: the text of an error may hold a user's
-            # value, and logs outlive users. Strict mode raises the error itself.
+            # value, and logs outlive users. Strict mode raises the error itself. That
+            # of a store is about its file or server, and has the cure.
+            says = error_type
+            if isinstance(error, StoreFailed) and str(error) not in where:
+                says = f"{error_type} ({error})"
             _LOG.error(
                 "memguard: %s failed with %s at %s (made at %s); further failures of"
                 " this kind are only counted",
                 where,
-                error_type,
+                says,
                 error_site(error) or "unknown",
                 site or "unknown",
             )

@@ -8,7 +8,6 @@ locked, and the child would take locks for its own that are the parent's.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from os import getpid, stat
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from memguard._forks import tell_around_forks
 from memguard._sessions.stores.sqlite.opening import WAIT_S, open_file, sqlite_module
 from memguard._sessions.stores.sqlite.place import Place
+from memguard._sessions.stores.sqlite.room import Room
 from memguard._sessions.stores.sqlite.trouble import (
     FULL,
     LOCKED,
@@ -36,10 +36,14 @@ __all__ = ("Database", "Execute")
 Execute: TypeAlias = "Callable[..., sqlite3.Cursor]"
 
 _R = TypeVar("_R")
+_Tell: TypeAlias = "Callable[[str], object]"
 
 # How long a thread waits for the others of its process, each of which may wait for
 # other processes.
 _TURN_S: Final = 2 * WAIT_S
+
+# Transactions after which the disk is looked at again.
+_MEASURED_EVERY: Final = 256
 
 # Connections that a child inherited all the same (from a fork that Python was not told
 # of): neither used nor closed, for either would touch the parent's locks.
@@ -52,17 +56,14 @@ class Database:
     """
 
     def __init__(
-        self,
-        path: str,
-        *,
-        synchronous: str,
-        quota: int,
-        on_trouble: Callable[[str], object] | None,
+        self, path: str, synchronous: str, quota: int, on_trouble: _Tell | None
     ) -> None:
         self.path = path
         self._place = Place(path)
         self._synchronous = synchronous
-        self._quota = quota
+        self._room = Room(path, quota)
+        self._has_room = False  # more than SQLite was told of
+        self._count = 0
         self._on_trouble = on_trouble
         #: Counts the connections: what was learned on one means nothing to the next.
         self.opened = 0
@@ -113,23 +114,19 @@ class Database:
     def _run(self, begin: str | None, work: Callable[..., _R], args: Any) -> _R:
         self._take_turn()
         try:
-            try:
-                # As much as possible of what can fail comes before the lock of the
-                # file, for which other processes wait.
-                execute = self._ready()
-                if begin is None:
-                    return work(execute, *args)
-                execute(begin)
-                found = work(execute, *args)
-                execute("COMMIT")
-                return found
-            except BaseException as error:
-                failed = self._undo(error)
-                if failed is None:
-                    raise
-                # One that cannot be encoded contains the id.
-                is_id = isinstance(error, UnicodeEncodeError)
-                raise failed from (None if is_id else error)
+            attempts = 0
+            while True:
+                attempts += 1
+                try:
+                    return self._once(begin, work, args)
+                except BaseException as error:
+                    failed = self._undo(error)
+                    if failed is None:
+                        raise
+                    if attempts > 1 or not self._has_room:
+                        # What SQLite or Python say may contain an id or a record.
+                        is_ours = kind_of(error) or isinstance(error, OSError)
+                        raise failed from (error if is_ours else None)
         finally:
             self._busy = False
             troubles = self._troubles
@@ -138,6 +135,20 @@ class Database:
             self._lock.release()
             if troubles:
                 self._tell(troubles)
+
+    def _once(self, begin: str | None, work: Callable[..., _R], args: Any) -> _R:
+        # As much as possible of what can fail comes before the lock of the file, for
+        # which other processes wait.
+        execute = self._ready()
+        if begin is None:
+            return work(execute, *args)
+        self._count += 1
+        if not self._count % _MEASURED_EVERY and self._connection is not None:
+            self._room.measure(self._connection)
+        execute(begin)
+        found = work(execute, *args)
+        execute("COMMIT")
+        return found
 
     def executemany(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         """
@@ -206,7 +217,7 @@ class Database:
         connection = open_file(
             self._place,
             synchronous=self._synchronous,
-            quota=self._quota,
+            room=self._room,
             tell=self._troubles.append,
         )
         self._connection = connection
@@ -232,13 +243,16 @@ class Database:
             return None
         import sqlite3
 
-        at_quota = False
+        self._has_room = False
+        full = ""
         connection = self._connection
         if connection is not None:
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                at_quota = kind_of(error) == FULL and self._at_quota(connection)
+                if kind_of(error) == FULL:
+                    self._has_room = self._room.measure(connection)
+                    full = self._room.text(connection)
             except sqlite3.Error as worse:
                 error = worse if isinstance(error, sqlite3.Error) else error
                 self._close()
@@ -246,18 +260,7 @@ class Database:
             return other_failure(error, self.path)
         if kind_of(error) not in (FULL, LOCKED):
             self._close()  # whatever it was may be mended by the next verb
-        return failure(
-            error, self.path, wait_s=WAIT_S, quota=self._quota, at_quota=at_quota
-        )
-
-    def _at_quota(self, connection: sqlite3.Connection) -> bool:
-        (most,) = connection.execute("PRAGMA max_page_count").fetchall()[0]
-        (pages,) = connection.execute("PRAGMA page_count").fetchall()[0]
-        (size,) = connection.execute("PRAGMA page_size").fetchall()[0]
-        # A transaction that does not fit is full before the file is.
-        disk = os.statvfs(self.path)
-        missing = (most - pages) * size
-        return bool(disk.f_bavail * disk.f_frsize > missing)
+        return failure(error, self.path, wait_s=WAIT_S, full=full)
 
     def _tell(self, troubles: list[str]) -> None:
         if self._on_trouble is not None:

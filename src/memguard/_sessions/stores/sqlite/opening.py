@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from memguard._sessions.stores.sqlite.place import Place
+    from memguard._sessions.stores.sqlite.room import Room
 
 __all__ = ("WAIT_S", "open_file", "sqlite_module")
 
@@ -29,14 +30,10 @@ _NAP_S: Final = 0.005
 _OLDEST: Final = (3, 35)
 _STATEMENTS: Final = 64
 _CACHE_KIB: Final = 2000
-# Pages of the log that are carried over into the file at once. More of them are
-# written twice less often; fewer make a start after a crash faster.
-_CHECKPOINT_PAGES: Final = 4000
-_LOG_BYTES: Final = 32 << 20
 
 
 def open_file(
-    place: Place, *, synchronous: str, quota: int, tell: Callable[[str], object]
+    place: Place, *, synchronous: str, room: Room, tell: Callable[[str], object]
 ) -> sqlite3.Connection:
     """
     A connection to the file, which is made if need be. Raises StoreFailed.
@@ -46,19 +43,19 @@ def open_file(
     sqlite = sqlite_module()
     place.prepare()
     try:
-        return _patiently(place, synchronous, quota)
+        return _patiently(place, synchronous, room)
     except sqlite.DatabaseError as error:
         if kind_of(error) != BROKEN:
             raise
     with _alone(place):
         # Somebody may have been quicker.
         try:
-            return _patiently(place, synchronous, quota)
+            return _patiently(place, synchronous, room)
         except sqlite.DatabaseError as error:
             if kind_of(error) != BROKEN:
                 raise
         name = place.move_aside()
-        connection = _patiently(place, synchronous, quota)
+        connection = _patiently(place, synchronous, room)
     tell(
         f"the store of sessions {place.path!r} was no readable database; it is now"
         f" {name!r}, and a new one was begun. Sessions that were in it are gone unless"
@@ -89,7 +86,7 @@ def sqlite_module() -> Any:
     return sqlite3
 
 
-def _patiently(place: Place, synchronous: str, quota: int) -> sqlite3.Connection:
+def _patiently(place: Place, synchronous: str, room: Room) -> sqlite3.Connection:
     """
     Where several processes begin a log at once, SQLite does not wait by itself.
     """
@@ -98,14 +95,14 @@ def _patiently(place: Place, synchronous: str, quota: int) -> sqlite3.Connection
     deadline = SystemClock.monotonic() + WAIT_S
     while True:
         try:
-            return _connect(place, synchronous, quota)
+            return _connect(place, synchronous, room)
         except sqlite3.OperationalError as error:
             if kind_of(error) != LOCKED or SystemClock.monotonic() > deadline:
                 raise
         give_way(_NAP_S)
 
 
-def _connect(place: Place, synchronous: str, quota: int) -> sqlite3.Connection:
+def _connect(place: Place, synchronous: str, room: Room) -> sqlite3.Connection:
     import sqlite3
 
     connection = sqlite3.connect(
@@ -117,7 +114,7 @@ def _connect(place: Place, synchronous: str, quota: int) -> sqlite3.Connection:
         cached_statements=_STATEMENTS,
     )
     try:
-        _configure(connection, place.path, synchronous, quota)
+        _configure(connection, place.path, synchronous, room)
         prepare(connection, place.path)
     except BaseException:
         connection.close()
@@ -134,7 +131,7 @@ def _uri(path: str) -> str:
 
 
 def _configure(
-    connection: sqlite3.Connection, path: str, synchronous: str, quota: int
+    connection: sqlite3.Connection, path: str, synchronous: str, room: Room
 ) -> None:
     execute = connection.execute
     (mode,) = execute("PRAGMA journal_mode = WAL").fetchall()[0]
@@ -144,12 +141,8 @@ def _configure(
             " lies. Put it on a local disk, or set another state_dir"
         )
         raise StoreFailed(msg)
-    (page,) = execute("PRAGMA page_size").fetchall()[0]
     for setting in (
         f"synchronous = {synchronous}",
-        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
-        f"journal_size_limit = {_LOG_BYTES}",
-        f"max_page_count = {quota // page}",
         f"cache_size = -{_CACHE_KIB}",
         # What was deleted is overwritten where that costs no page.
         "secure_delete = FAST",
@@ -158,6 +151,7 @@ def _configure(
         "trusted_schema = OFF",
     ):
         execute(f"PRAGMA {setting}").fetchall()
+    room.begin(connection)
 
 
 @contextmanager

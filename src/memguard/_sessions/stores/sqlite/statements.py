@@ -37,7 +37,7 @@ STATE: Final = (
     " c.owner, (SELECT expires_at FROM owners WHERE space = ?1 AND owner = c.owner),"
     " (SELECT max(at) FROM wants WHERE space = ?1 AND id = ?2 AND owner <> ?3),"
     " (SELECT at FROM wants WHERE space = ?1 AND id = ?2 AND owner = ?3),"
-    " s.version, CASE WHEN s.version = ?4 THEN NULL ELSE s.record END"
+    " s.version, CASE WHEN s.version = ?4 THEN NULL ELSE CAST(s.record AS BLOB) END"
     " FROM (SELECT 1) LEFT JOIN claims c ON c.space = ?1 AND c.id = ?2"
     " LEFT JOIN sessions s ON s.space = ?1 AND s.id = ?2"
 )
@@ -97,13 +97,15 @@ FORGET_BROKEN: Final = "DELETE FROM broken WHERE number = ?1"
 # -- reading ---------------------------------------------------------------------------
 
 READ: Final = (
-    "SELECT s.version, s.record, s.expires_at, s.size, o.owner, o.expires_at"
-    " FROM sessions s LEFT JOIN claims c ON c.space = s.space AND c.id = s.id"
+    "SELECT s.version, CAST(s.record AS BLOB), s.expires_at, s.size, o.owner,"
+    " o.expires_at FROM sessions s"
+    " LEFT JOIN claims c ON c.space = s.space AND c.id = s.id"
     " LEFT JOIN owners o ON o.space = c.space AND o.owner = c.owner"
     " WHERE s.space = ?1 AND s.id = ?2"
 )
 PAGES: Final = (
-    "SELECT p.number, p.page FROM sessions s JOIN pages p ON p.session = s.number"
+    "SELECT p.number, CAST(p.page AS BLOB) FROM sessions s"
+    " JOIN pages p ON p.session = s.number"
     " WHERE s.space = ? AND s.id = ? AND p.name = ? AND p.number IN ({marks})"
 )
 # Those that somebody who is alive has are left out.

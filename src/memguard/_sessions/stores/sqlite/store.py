@@ -28,7 +28,9 @@ class SqliteStore:
 
     With *synchronous* "normal" what was saved survives a SIGKILL, and the file any
     loss of power; with "full" what was saved survives that too. The file is at most
-    *quota* large, to which its log (`-wal`) adds up to 32 MiB. The file, and the
+    *quota* large, to which its log (`-wal`) adds up to 32 MiB. Where the disk has less
+    than that left (a quarter of a small one), nothing more is saved, and the sessions
+    that there are can still be used. The file, and the
     directory if it is made here, are for this user alone. It must lie on a disk of
     this machine: file systems of a network do not share a write-ahead log.
 
@@ -72,9 +74,7 @@ class SqliteStore:
             )
             raise TypeError(msg)
         self.path = _checked(path)
-        self._database = Database(
-            self.path, synchronous=synchronous, quota=size, on_trouble=on_trouble
-        )
+        self._database = Database(self.path, synchronous, size, on_trouble)
 
     def space(self, name: str, clock: Clock) -> SqliteSpace:
         """

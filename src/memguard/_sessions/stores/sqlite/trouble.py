@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from memguard._settings import format_size
 from memguard.errors import StoreFailed
 
 __all__ = ("BROKEN", "FULL", "LOCKED", "failure", "kind_of", "other_failure")
@@ -65,19 +64,16 @@ def kind_of(error: BaseException) -> str | None:
 
 
 def failure(
-    error: BaseException, path: str, *, wait_s: float, quota: int, at_quota: bool
+    error: BaseException, path: str, *, wait_s: float, full: str
 ) -> StoreFailed:
     """
     The error to raise for what SQLite said. Contains nothing of any session.
+
+    *full* is what to say where there is no room.
     """
     kind = kind_of(error)
-    if kind == FULL and at_quota:
-        state = (
-            f"has reached its quota of {format_size(quota)}. Raise `quota`, or let"
-            " sessions end sooner (ttl)"
-        )
-    elif kind == FULL:
-        state = "is full: the disk has no space left. Make room; see `df`"
+    if kind == FULL:
+        state = full
     elif kind is None:
         state = f"failed ({type(error).__qualname__}). Look at the file and its disk"
     else:
