@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
-from memguard._clock import give_way
 from memguard._sizing import sizeof
 from memguard.typing import Adapter, Measured, Risk
 
@@ -25,9 +24,8 @@ __all__ = ("ADAPTERS",)
 # Objects that are looked at to tell the size of a container.
 _LOOK: Final = 600
 _GONE: Final = object()
-# Keys that are read in one step at most, and after how many of them others may run.
-_KEYS: Final = 50_000
-_BREATH: Final = 512
+# Keys that are read in one step at most.
+_KEYS: Final = 8_000
 # Bytes of a container without entries, and of one entry in the sparsest of tables.
 _EMPTY: Final = 256
 _ENTRY: Final = 112
@@ -115,12 +113,10 @@ def _from_dict(obj: Any, excess: int, most: int) -> list[Any]:
     # a large dict many keys are read at once, so that there are few such looks.
     many = min(excess, max(most, min(len(obj) // 16, _KEYS)))
     taken: list[Any] = []
-    for number, key in enumerate(_first(obj, many), 1):
+    for key in _first(obj, many):
         value = obj.pop(key, _GONE)
         if value is not _GONE:
             taken.append(value)
-        if not number % _BREATH:
-            give_way()
     return taken
 
 

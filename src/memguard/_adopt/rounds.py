@@ -149,12 +149,14 @@ class Rounds:
 
     def _trim(self, node: Adopted) -> None:
         registry = self._registry
+        before = 0
         for _ in range(_SLICES):
             obj = node.target()
             if obj is None or not registry.running:
                 return
             try:
                 taken = node.adapter.trim(obj, node.caps, _SLICE)
+                left = len(obj) if hasattr(obj, "__len__") else 0
             except Exception as error:  # keys and containers are the application's
                 node.failed("trimming", error)
                 return
@@ -165,7 +167,10 @@ class Rounds:
             discard(taken, registry.scheduler.submit)
             if not more:
                 return
-            give_way(_PAUSE_S)
+            if left <= before or not before:
+                # Else it is filled faster than it is trimmed: then nobody is spared.
+                give_way(_PAUSE_S)
+            before = left
 
 
 def rounds_of(registry: Registry) -> Rounds:
