@@ -26,7 +26,26 @@ _GREW_TO: Final = 100  # entries, which is worth a word whatever code does
 _LIBRARY_GREW: Final = 1_000
 _LIBRARY_NOTED: Final = 64
 _LIBRARY_LARGE: Final = 50_000
-_CAP_WORDS: Final = ("max", "capacity", "limit")
+_CAP_NAMES: Final = frozenset(
+    (
+        "bound",
+        "cap",
+        "capacity",
+        "limit",
+        "max_count",
+        "max_entries",
+        "max_items",
+        "max_keys",
+        "max_len",
+        "max_length",
+        "max_size",
+        "maxlen",
+        "maxsize",
+        "size_limit",
+    )
+)
+# Fewer more than at the first look are no growth yet, unless it is large.
+_GREW: Final = 5
 _MAXLEN: Final = deque.__dict__["maxlen"].__get__
 
 _FIXES: Final = {
@@ -56,7 +75,7 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     length = base_length(obj, shape)
     if place.library and length < _LIBRARY_NOTED:
         return
-    trend = scene.trend(place.name, length)
+    trend = scene.trend(place.track, length)
     if scene.only_counts:
         return
     if place.library:
@@ -95,7 +114,7 @@ def _points(shape: Shape, trend: Trend, level: int, usage: Usage) -> int:
     How bad it is: by size, growth, and what code does. Pure.
     """
     points = level
-    if trend.growing:
+    if trend.growing and (level or trend.now - trend.first >= _GREW):
         points += 2 if level else 1
     elif trend.steady and level:
         points -= 1
@@ -203,14 +222,14 @@ def cap_of(obj: Any, shape: Shape) -> int | None:
 
 def said_cap(own: dict[str, Any] | None) -> int | None:
     """
-    The smallest attribute that is called a maximum, a capacity or a limit.
+    The smallest attribute that is called as caps of entries mostly are.
     """
     found = None
     for name, value in list(own.items()) if own else ():
-        if type(value) is int and type(name) is str and 0 < value < 1 << 40:
-            low = name.lower()
-            if any(word in low for word in _CAP_WORDS):
-                found = value if found is None else min(found, value)
+        if type(value) is not int or type(name) is not str or value <= 0:
+            continue
+        if name.strip("_").lower() in _CAP_NAMES:
+            found = value if found is None else min(found, value)
     return found
 
 

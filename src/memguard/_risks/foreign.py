@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ("judge_cachetools", "judge_weak")
 
+_SHOWN = ("module", "class")
+
 
 def judge_cachetools(scene: Scene, place: Place, obj: Any) -> None:
     """
@@ -22,7 +24,7 @@ def judge_cachetools(scene: Scene, place: Place, obj: Any) -> None:
     entries = len(data) if type(data) is dict else 0
     maxsize = attribute(obj, "_Cache__maxsize")
     bounded = is_any(maxsize, int, float) and maxsize < 1 << 62
-    trend = scene.trend(place.name, entries)
+    trend = scene.trend(place.track, entries)
     if scene.only_counts or (place.library and not trend.growing):
         return
     scene.add(
@@ -41,7 +43,7 @@ def judge_weak(scene: Scene, place: Place, obj: Any) -> None:
     """
     Put a weak dictionary or set on the list: safe by what it is.
     """
-    if scene.only_counts or place.library:
+    if scene.only_counts or place.library or place.owner not in _SHOWN:
         return
     data = attribute(obj, "data")
     scene.add(

@@ -15,7 +15,7 @@ from memguard._risks.hooks import judge_hooks
 from memguard._risks.logs import judge_logging
 from memguard._risks.origins import is_foreign, is_library
 from memguard._risks.queues import judge_hidden_executors
-from memguard._risks.reading import module_names, module_of, qualname_of
+from memguard._risks.reading import attributes_of, module_names, module_of, qualname_of
 from memguard._risks.scene import Place
 from memguard._risks.shapes import ATOM, CLASS, FUNCTION, LRU, METHOD, Shape
 from memguard._risks.visitor import DEPTH, Visitor
@@ -153,6 +153,12 @@ class Survey:
         if shape is CLASS:
             module = module_of(value)
             return module != name and _is_at(module, qualname_of(value), value)
+        if shape is LRU:
+            own = attributes_of(value) or {}
+            made_in = own.get("__module__")
+            return not _is_text(made_in, name) and _is_at(
+                made_in, own.get("__qualname__"), value
+            )
         home = self._homes.get(id(value))
         return home is not None and home.partition(":")[2] != name
 
@@ -175,10 +181,16 @@ class Survey:
         )
 
 
-def _is_at(module: Any, name: str, value: Any) -> bool:
+def _is_text(one: Any, text: str) -> bool:
+    return type(one) is str and one == text
+
+
+def _is_at(module: Any, name: Any, value: Any) -> bool:
     """
     True where a module has *value* under its own name: there it is looked at.
     """
-    home = sys.modules.get(module) if type(module) is str else None
+    if type(module) is not str or type(name) is not str:
+        return False
+    home = sys.modules.get(module)
     names = None if home is None else module_names(home)
     return names is not None and names.get(name) is value

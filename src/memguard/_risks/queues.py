@@ -44,7 +44,7 @@ def judge_queue(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     Put a queue on the list: without maxsize it is at risk.
     """
     waiting, size = _waiting(obj, shape)
-    trend = scene.trend(place.name, waiting)
+    trend = scene.trend(place.track, waiting)
     if scene.only_counts or place.library:
         return
     maxsize = _maxsize(obj, shape)
@@ -135,7 +135,7 @@ def _jobs(queue: Any) -> int:
 def _judge_backlog(
     scene: Scene, place: Place, kind: str, waiting: int, workers: int | None
 ) -> None:
-    trend = scene.trend(place.name, waiting)
+    trend = scene.trend(place.track, waiting)
     if scene.only_counts:
         return
     hands = max(1, workers or 1)

@@ -39,12 +39,21 @@ class Place:
     library: bool = False
     #: The module that defines the class, where the last step is from an instance.
     home: str = ""
+    #: Which of several entries it is in; only for what earlier looks have seen.
+    which: str = ""
     #: The function whose default it is.
     code: Any = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         return f"{self.module}.{self.path}" if self.path else self.module
+
+    @property
+    def track(self) -> str:
+        """
+        The name by which its length is remembered.
+        """
+        return self.name + self.which
 
     def attribute(
         self, attr: str, owner: str, *, library: bool | None = None, home: str = ""
@@ -60,6 +69,7 @@ class Place:
             owner,
             self.library if library is None else library,
             home,
+            self.which,
         )
 
     def default(self, argument: str, code: Any) -> Place:
@@ -67,13 +77,23 @@ class Place:
         The place of what an argument has by default.
         """
         path = f"{self.path}({argument}=)"
-        return Place(self.module, path, argument, "default", self.library, "", code)
+        return Place(
+            self.module, path, argument, "default", self.library, "", self.which, code
+        )
 
-    def item(self) -> Place:
+    def item(self, number: int) -> Place:
         """
         The place of an entry of a container; its key is nobody's business.
         """
-        return Place(self.module, f"{self.path}[]", self.attr, "entry", self.library)
+        return Place(
+            self.module,
+            f"{self.path}[]",
+            self.attr,
+            "entry",
+            self.library,
+            "",
+            f"{self.which}#{number}",
+        )
 
 
 class Scene:

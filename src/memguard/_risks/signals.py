@@ -24,7 +24,7 @@ def judge_signal(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     Put a signal or an emitter on the list: at risk when its listeners pile up.
     """
     total, most = _listeners(obj, shape)
-    trend = scene.trend(place.name, total)
+    trend = scene.trend(place.track, total)
     if scene.only_counts:
         return
     piles_up = trend.growing and (most > _SOME or trend.rises > 1)
@@ -52,7 +52,7 @@ def judge_signal(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
             kind,
             place.name,
             grade=0,
-            reason=f"{total:,} listeners",
+            reason="its listeners are few",
             entries=total,
             unit="listeners",
         )

@@ -80,7 +80,7 @@ class Usage:
         """
         The same for people.
         """
-        places = self.filled_at + self.filled_abroad
+        places = self.filled_at or self.filled_abroad
         if not places:
             return ""
         told = f"filled in {', '.join(places[:_SHOWN])}"
@@ -163,7 +163,9 @@ class Codes:
             known = True
             takes = takes or deeds.takes
             measures = measures or deeds.measures
-            if deeds.fills:
+            # What an instance has from its making is no growth.
+            is_made = place.owner == "instance" and code.co_name == "__init__"
+            if deeds.fills and not is_made:
                 (filled if is_home else abroad)[place_of(code)] = None
         self._spent += perf_counter() - began
         return Usage(

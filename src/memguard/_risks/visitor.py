@@ -129,10 +129,10 @@ class Visitor:
             if shape is DICT
             else list.__getitem__(obj, slice(None))
         )
-        for value in values:
+        for number, value in enumerate(values):
             inner = self._scene.shapes.of(type(value))
             if inner in _HELD or (inner is OBJECT and not is_foreign(type(value))):
-                self.visit(place.item(), value, inner, depth + 1)
+                self.visit(place.item(number), value, inner, depth + 1)
 
     def _class(self, place: Place, kind: type, depth: int) -> None:
         if depth >= DEPTH:

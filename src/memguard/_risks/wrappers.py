@@ -55,7 +55,7 @@ def judge_lru(scene: Scene, place: Place, obj: Any, *, is_static: bool = False) 
     Put a cached function on the list: without a bound, or on a method, at risk.
     """
     _, _, maxsize, current = _INFO(obj)
-    trend = scene.trend(place.name, current)
+    trend = scene.trend(place.track, current)
     if scene.only_counts:
         return
     code = wrapped_code(obj)
