@@ -337,7 +337,7 @@ def test_forks_from_busy_threads(long_form: bool) -> None:
     rooms = memguard.emitter("rooms", max_listeners=None)
     numbers = memguard.cache("numbers", max_entries=50, ttl="1m")
     history = memguard.ring("history", max_entries=50)
-    chat = memguard.sessions("chat")
+    chat = memguard.sessions("chat", store="memory")  # else all wait for each other
 
     @memguard.cached(max_entries=20)
     def squared(number):

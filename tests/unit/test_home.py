@@ -268,3 +268,19 @@ def test_an_alarm_that_comes_late_opens_nothing(tmp_path: Path) -> None:
 
     assert sessions._core is None
     assert opened == core.space._database.opened
+
+
+def test_a_block_that_outlasts_the_shutdown_opens_nothing(tmp_path: Path) -> None:
+    """
+    What it has not saved is told, and lost; the store stays closed.
+    """
+    guard = memguard.Guard(state_dir=tmp_path)
+    sessions = guard.sessions("visits")
+    guard.start()
+    with sessions.open("ann") as session:
+        database = sessions.core.space._database
+        session.data["visits"] = 1
+        report = guard.shutdown("100ms")
+        assert database._connection is None
+    assert database._connection is None
+    assert report.audit.clean, str(report)

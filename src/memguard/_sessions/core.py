@@ -32,6 +32,7 @@ from memguard._sessions.stores import Entry
 from memguard._sessions.stores.plain import PlainSpace
 from memguard._sessions.table import Table
 from memguard._sites import call_site
+from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
     from memguard._registry import Registry
@@ -65,6 +66,8 @@ class Core:
         self.leases = self.store.lease_s != float("inf")
         self.lease: Lease = NO_LEASE
         self.joining: Latch | None = None
+        # The shutdown has closed the store.
+        self.gone = False
         clocks = options.clocks
         if not self.keeps:
             # A copy of what is in memory, in memory, is safe from nothing.
@@ -129,8 +132,19 @@ class Core:
         """
         A call of the store.
         """
-        blocking = self.keeps and not self.store.awaits
-        return Call(self.registry, verb, *args, blocking=blocking)
+        if not self.keeps:
+            return Call(self.registry, verb, *args)
+        blocking = not self.store.awaits
+        return Call(self.registry, self._asked, verb, *args, blocking=blocking)
+
+    def _asked(self, verb: Callable[..., Any], *args: Any) -> Any:
+        if self.gone:
+            raise ScopeClosed(self.sessions._ended_text())
+        answer = verb(*args)
+        if self.gone and not self.store.awaits:
+            # The shutdown was quicker: this may have opened the store again.
+            self.space.close()
+        return answer
 
     def apart(self, steps: Steps[Any], slot: Slot, *, awaits: bool = False) -> Apart:
         """

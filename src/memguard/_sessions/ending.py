@@ -34,8 +34,6 @@ def sweep_asleep(core: Core) -> Steps[None]:
     """
     clock = core.registry.clock
     while True:
-        if core.alarm.over:
-            return
         due = yield core.ask(core.space.due, clock.time(), _AT_A_TIME)
         ended = 0
         for id in due:

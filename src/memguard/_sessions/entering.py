@@ -225,6 +225,8 @@ def leave(core: Core, session: Session, *, durable: bool, quiet: bool) -> Steps[
         if session._slot.lost and not session._slot.held:
             # Whoever is told of it now has no use for what is left of it.
             dispose(session)
+    if core.gone:
+        return  # a shutdown has given everything back
     if core.leases:
         yield from give_back(core, session._slot)
     yield from lighten(core)
@@ -267,6 +269,8 @@ def depart(core: Core, connection: Connection, *, quiet: bool) -> Steps[None]:
     if session.dirty:
         durable = core.options.durable
         yield from save_on_leaving(core, session, durable=durable, quiet=quiet)
+    if core.gone:
+        return  # a shutdown has given everything back
     if core.leases:
         yield from give_back(core, session._slot)
     yield from lighten(core)

@@ -133,7 +133,7 @@ class Keeping(Branch):
         Do what is due, one session after the other; closes may take their time.
         """
         table = core.table
-        while not (self.registry.detached or core.alarm.over):
+        while not (self.registry.detached or core.gone):
             with table.lock:
                 now = core.now()
                 due = table.due(now)
@@ -179,15 +179,13 @@ class Keeping(Branch):
         try:
             yield from sweep_asleep(core)
         except Exception as error:
-            core.failed("looking for expired sessions", error)
+            if not core.gone:
+                core.failed("looking for expired sessions", error)
             with core.table.lock:
                 core.asleep_due = core.now() + _AGAIN_S
         finally:
             with core.table.lock:
                 core.rearm()
-        if core.alarm.over:
-            # The shutdown has closed the store, and this has opened it again.
-            yield core.ask(core.space.close)
 
     # -- the life of a node ------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memguard._sessions.leasing import NO_LEASE, beat, leave
 from memguard._sessions.leaving import sleep
-from memguard._sessions.steps import Refusal, Steps, run
+from memguard._sessions.steps import Call, Refusal, Steps, run
 
 if TYPE_CHECKING:
     from memguard._sessions.core import Core
@@ -93,16 +93,14 @@ class Tending:
         try:
             run(self._steps(core), _TEND)
         except Exception as error:
-            core.failed("prolonging the lease", error)
+            if not core.gone:
+                core.failed("prolonging the lease", error)
         finally:
             with core.table.lock:
                 if core.lease is NO_LEASE or self._over:
                     self._handle = None
                 else:
                     self._plan(core)
-            if core.alarm.over:
-                # The shutdown has closed the store, and this has opened it again.
-                run(depart(core), _TEND)
 
     def _steps(self, core: Core) -> Steps[None]:
         if core.now() >= self._beat_at:
@@ -147,7 +145,10 @@ def depart(core: Core) -> Steps[None]:
         if core.lease is not NO_LEASE:
             yield from touch(core)
             yield from leave(core)
-        yield core.ask(core.space.close)
+        # Whoever comes late to it is refused.
+        core.gone = True
+        blocking = core.keeps and not core.store.awaits
+        yield Call(core.registry, core.space.close, blocking=blocking)
     except Exception as error:
         core.failed("giving sessions back", error)
 
