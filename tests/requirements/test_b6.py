@@ -5,10 +5,15 @@ One registry of everything that has to be closed, checked against the system.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import blinker
+import pytest
 
 import memguard
 from memguard.testing import FakeClock
@@ -53,6 +58,44 @@ def test_every_kind_is_listed_with_owner_and_place(tmp_path: Path) -> None:
             assert not thread.is_alive()
 
     asyncio.run(main())
+
+
+def test_what_other_libraries_made_is_in_it_as_well() -> None:
+    """
+    Adopted: with its owner, its place, its bytes and its end, like what memguard made.
+    """
+
+    @functools.lru_cache(maxsize=100)
+    def price(article: str) -> str:
+        return article * 100
+
+    class Shop:
+        def __init__(self) -> None:
+            self.orders = {number: str(number) for number in range(1000)}
+
+    shop = Shop()
+    signal = blinker.Signal()
+    signal.connect(print, weak=False)
+    executor = ThreadPoolExecutor(1)
+    assert 1 == executor.submit(int, "1").result()
+    guard = memguard.Guard("shop", clock=FakeClock()).start()
+    price("tea")
+    for thing in (price, signal, executor):
+        guard.adopt(thing)
+    guard.adopt(shop, "orders")
+    nodes = {node.kind: node for node in guard.snapshot().nodes}
+    assert {"cache", "container", "executor", "signal"} == set(nodes)
+    for node in nodes.values():
+        assert node.path.startswith("shop/")
+        assert "test_b6.py:" in node.site
+    assert 1000 < (nodes["container"].bytes_held or 0)
+    assert guard.audit().clean
+    report = guard.shutdown()
+    assert report.clean, str(report)
+    assert 4 == len(report.resources)
+    assert (0, False) == (price.cache_info().currsize, bool(signal.receivers))
+    with pytest.raises(RuntimeError, match="shutdown"):
+        executor.submit(int)
 
 
 def test_what_is_in_no_registry_is_found_at_the_operating_system(
