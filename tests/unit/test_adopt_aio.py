@@ -241,8 +241,7 @@ def test_what_call_soon_gave_is_a_handle_as_well() -> None:
 # -- servers and connections -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("looped", ["asyncio", "uvloop"])
-def test_a_server_takes_nobody_in_and_its_connections_end_later(looped: str) -> None:
+def test_a_server_takes_nobody_in_and_its_connections_end_later() -> None:
     """
     Server first, connections with the clients; both are counted.
     """
@@ -262,8 +261,7 @@ def test_a_server_takes_nobody_in_and_its_connections_end_later(looped: str) -> 
             assert ("server", 1) == (handle.kind, handle.info().details["sockets"])
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             await came.wait()
-            if looped == "asyncio":
-                assert 1 == handle.info().entries
+            assert 1 == handle.info().entries
             guard.adopt(writer)
             line = guard.adopt(served[0])
             served[0].write(b"answer")
@@ -279,16 +277,7 @@ def test_a_server_takes_nobody_in_and_its_connections_end_later(looped: str) -> 
             assert ["server", "connection", "connection"] == kinds
             assert writer.is_closing()
 
-    if looped == "asyncio":
-        asyncio.run(main())
-    else:
-        import uvloop
-
-        loop = uvloop.new_event_loop()
-        try:
-            loop.run_until_complete(main())
-        finally:
-            loop.close()
+    asyncio.run(main())
 
 
 def test_a_connection_that_nobody_reads_is_aborted() -> None:

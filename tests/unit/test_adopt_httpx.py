@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-import uvloop
 
 from memguard import Guard
 from memguard.errors import MemguardResourceWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests._http import HttpServer
 
 WITHIN = 5.0
@@ -162,14 +159,13 @@ def test_an_asynchronous_one_is_counted_capped_and_closed(
     http_server.wait_for(open=0)
 
 
-@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_it_is_closed_on_the_loop_of_its_connections(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], http_server: HttpServer
+    http_server: HttpServer,
 ) -> None:
     """
     Made at module level, adopted where no loop runs, used in another thread's loop.
     """
-    loop = new_loop()
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 import redis.asyncio
-import uvloop
 from redis.exceptions import ConnectionError as NoConnection
 from tests._redis import RedisServer
 
 from memguard import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 WITHIN = 5.0
@@ -277,14 +276,13 @@ def test_an_asynchronous_one_is_counted_capped_and_closed(
     assert 0 == connected(redis_server)
 
 
-@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_it_is_closed_on_the_loop_of_its_connections(
-    new_loop: Callable[[], asyncio.AbstractEventLoop], redis_server: RedisServer
+    redis_server: RedisServer,
 ) -> None:
     """
     Made at module level, adopted where no loop runs, used in another thread's loop.
     """
-    loop = new_loop()
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -92,6 +92,8 @@ class Task(Future):
 class Handle(OnLoop):
     """
     What `call_later` and `call_at` gave: cancelled or not, and seconds until it is due.
+
+    uvloop does not tell the latter.
     """
 
     kind = "timer"
