@@ -75,7 +75,7 @@ class Shared(RuleBasedStateMachine):
             self.leave_one(worker)
 
     def leave_one(self, worker: Worker) -> None:
-        block, id, session = worker.blocks.pop()
+        block, key, session = worker.blocks.pop()
         value = session.data["n"]
         # Another block of the worker may have saved it already: then that was the
         # acknowledgement.
@@ -85,7 +85,7 @@ class Shared(RuleBasedStateMachine):
         except SessionLost:
             return
         if written:
-            self.acknowledge(id, value)
+            self.acknowledge(key, value)
 
     def acknowledge(self, id: str, value: int) -> None:
         known = self.acknowledged.get(id, 0)
