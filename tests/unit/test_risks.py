@@ -27,6 +27,7 @@ import pyee
 import pytest
 
 from memguard import Guard, _guard
+from memguard._risks import registered
 from memguard._risks.bytecode import deeds_of, read
 from memguard._risks.growth import Looks
 from memguard._risks.measure import entry_bytes, newest
@@ -491,6 +492,18 @@ def test_a_name_that_is_imported_is_told_once(app: Any, guard: Guard) -> None:
     assert [f"{NAME}.TABLE"] == names
 
 
+def test_a_module_that_gets_more_and_more_names(app: Any, guard: Guard) -> None:
+    """
+    As when results are kept in globals().
+    """
+    assert {} == rows(guard)
+    vars(app).update((f"result_{number}", number) for number in range(500))
+    [row] = rows(guard).values()
+
+    assert (NAME, "growing-module") == (row.name, row.code)
+    assert "grew from" in row.reason
+
+
 def test_the_line_of_a_name_is_found(
     guard: Guard, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -774,6 +787,27 @@ def test_many_of_one_kind_are_one_row(guard: Guard) -> None:
 
     assert ("chat/messages", 300) == (row.name, row.instances)
     assert "300 sessions" in row.estimate
+
+
+def test_of_very_many_some_stand_for_all(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    By kind: what there is one of is not multiplied.
+    """
+    monkeypatch.setattr(registered, "_NODES", 400)
+    things = [guard.register(threading.Event()) for _ in range(3000)]
+    sessions = guard.sessions("chat")
+    for number in range(300):
+        with sessions.open(str(number)) as session:
+            session.ring("messages", max_entries=10)
+    found = {one.kind: one for one in guard.risks() if one.kind in ("ring", "resource")}
+    events = [one for one in guard.risks() if one.name == "Event"]
+    for one in things:
+        guard.release(one)
+
+    assert 240 <= found["ring"].instances <= 360
+    assert 2900 <= events[0].entries <= 3100
 
 
 def test_sessions_that_are_never_forgotten(guard: Guard) -> None:

@@ -36,14 +36,15 @@ def judge_sessions(scene: Scene, group: Group) -> None:
 
 def _judge(scene: Scene, sessions: Any, group: Group) -> None:
     spec = sessions.spec
-    stats = sessions.stats()
-    scene.trend(f"tree: sessions {sessions.path}", stats.live + stats.hibernated)
+    # Not `stats`, which counts the pinned one by one, and asks the store.
+    table = sessions.core.table
+    scene.trend(f"tree: sessions {sessions.path}", len(table.slots))
     if scene.only_counts:
         return
     most = spec["max_sessions"]
     if spec["max_live"] is not None:
         most = min(most, spec["max_live"])
-    full, parts, ratio = _full(scene, sessions, stats)
+    full, parts, ratio = _full(scene, sessions, table)
     limit = scene.memory_limit
     cap = spec["max_bytes"]
     total = None if full is None else most * full
@@ -52,7 +53,7 @@ def _judge(scene: Scene, sessions: Any, group: Group) -> None:
     if is_capped:
         total = capped
     points = 0
-    reason = f"at most {most:,} are live ({stats.live:,} now), the others sleep"
+    reason = f"at most {most:,} are live ({table.live:,} now), the others sleep"
     fix = ""
     if spec["ttl"] is None and spec["max_age"] is None:
         points = 2
@@ -97,7 +98,7 @@ def _judge(scene: Scene, sessions: Any, group: Group) -> None:
 
 
 def _full(
-    scene: Scene, sessions: Any, stats: Any
+    scene: Scene, sessions: Any, table: Any
 ) -> tuple[int | None, list[str], float | None]:
     """
     The bytes of one session with everything at its cap, what they are made of, and how
@@ -105,13 +106,17 @@ def _full(
     """
     children = sessions._children
     if not children:
+        stats = sessions.stats()
         if not stats.hibernated or not stats.hibernated_bytes:
             return None, [], None
         # Nobody is awake: what a record holds is the least that a session does.
         size = stats.hibernated_bytes // stats.hibernated
         return size, [f"a record: {format_size(size)}"], 1.0
     # The newest: as a rule those that are in use.
-    some = list(islice(reversed(list(children)[-5 * _SAMPLED :]), _SAMPLED))
+    try:
+        some = list(islice(reversed(children), _SAMPLED))
+    except RuntimeError:  # they come and go at this very moment
+        some = list(children)[-_SAMPLED:]
     bytes_of: dict[str, list[int]] = {}
     held = []
     for session in some:
@@ -124,7 +129,7 @@ def _full(
     full = round(sum(means.values()))
     shown = sorted(means.items(), key=lambda one: -one[1])[:4]
     parts = [f"{part}: {format_size(size)}" for part, size in shown]
-    encoded = stats.live_bytes / stats.live if stats.live else 0
+    encoded = table.live_bytes / table.live if table.live else 0
     ratio = max(1.0, fmean(held) / encoded) if encoded else None
     return full, parts, ratio
 

@@ -4,10 +4,10 @@ The rule for memguard's own emitters: ceilings, places that add and add, double 
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard._risks.containers import grown
+from memguard._risks.reading import first_items
 
 if TYPE_CHECKING:
     from memguard._risks.registered import Group
@@ -31,7 +31,7 @@ def judge_emitter(scene: Scene, group: Group) -> None:
 
 
 def _judge(scene: Scene, emitter: Any, group: Group) -> None:
-    slots = [slot for _, slot in list(emitter._slots.items())[:_EVENTS]]
+    slots = [slot for _, slot in first_items(emitter._slots, _EVENTS)]
     total = emitter.listening
     most = max(map(len, slots), default=0)
     trend = scene.trend(f"tree: emitter {emitter.path}", total)
@@ -88,7 +88,7 @@ def _own(scene: Scene, emitter: Any, slots: list[Any]) -> int:
     """
     found = 0
     for slot in slots:
-        for listener in islice(slot.snapshot(), _COMPARED):
+        for listener, _ in first_items(slot._listeners, _COMPARED):
             scene.pace.step()
             found += listener.owner is emitter
     return found
@@ -101,7 +101,7 @@ def _twice(slot: Any) -> int:
     most = 0
     if len(slot._by_identity) == len(slot):
         return 1
-    for twins in list(slot._by_identity.values())[:_COMPARED]:
+    for _, twins in first_items(slot._by_identity, _COMPARED):
         if len(twins) > 1:
             owners: dict[int, int] = {}
             for one in twins:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memguard._risks.containers import grown
 from memguard._risks.reading import (
     attribute,
+    first_items,
     full_name,
     is_any,
     mro_of,
@@ -24,7 +25,7 @@ __all__ = ("judge_logging",)
 
 _LOGGERS: Final = 10_000
 _HANDLERS: Final = 20
-_SAMPLED: Final = 20_000
+_SAMPLED: Final = 5_000
 # Where a handler writes to, by what it calls it.
 _TARGETS: Final = (
     "baseFilename",
@@ -59,7 +60,7 @@ def judge_logging(scene: Scene) -> None:
     base = names.get("Logger")
     own = _handlers(root)
     _judge_handlers(scene, "root", own, [])
-    for name, logger in list(known.items())[:_SAMPLED]:
+    for name, logger in first_items(known, _SAMPLED):
         scene.pace.step()
         if not any(one is base for one in mro_of(type(logger))):
             continue  # a place holder

@@ -11,11 +11,18 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from memguard._risks.containers import grown
 from memguard._risks.hooks import judge_hooks
 from memguard._risks.logs import judge_logging
 from memguard._risks.origins import is_foreign, is_library
 from memguard._risks.queues import judge_hidden_executors
-from memguard._risks.reading import attributes_of, module_names, module_of, qualname_of
+from memguard._risks.reading import (
+    attributes_of,
+    first_items,
+    module_names,
+    module_of,
+    qualname_of,
+)
 from memguard._risks.scene import Place
 from memguard._risks.shapes import ATOM, CLASS, FUNCTION, LRU, METHOD, Shape
 from memguard._risks.visitor import DEPTH, Visitor
@@ -25,9 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ("Survey",)
 
-_NAMES: Final = 20_000  # of one module
+_NAMES: Final = 5_000  # of one module
 _WARNED: Final = 64
 _EVERY: Final = 63
+_NEW_NAMES: Final = 100
 
 _Modules = list[tuple[str, dict[str, Any]]]
 
@@ -118,7 +126,7 @@ class Survey:
     def _items(self, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         step = self._scene.pace.step
         step()
-        for number, (name, value) in enumerate(list(names.items())[:_NAMES]):
+        for number, (name, value) in enumerate(first_items(names, _NAMES)):
             if not number & _EVERY:
                 step()
             if type(name) is str and not (
@@ -131,6 +139,8 @@ class Survey:
         registry = names.get("__warningregistry__")
         if type(registry) is dict and len(registry) > _WARNED:
             self._warned(place, registry)
+        if not library:
+            self._names(place, len(names))
         of = self._scene.shapes.of
         for attr, value in self._items(names):
             shape = of(type(value))
@@ -161,6 +171,28 @@ class Survey:
             )
         home = self._homes.get(id(value))
         return home is not None and home.partition(":")[2] != name
+
+    def _names(self, place: Place, count: int) -> None:
+        """
+        A module that gets more and more names is a dictionary like any other.
+        """
+        scene = self._scene
+        trend = scene.trend(f"names of {place.name}", count)
+        grew = trend.growing and count - trend.first >= _NEW_NAMES
+        if scene.only_counts or not (grew or count >= _NAMES):
+            return
+        scene.add(
+            "growing-module",
+            "module",
+            place.name,
+            grade=1 + grew + (count >= _NAMES),
+            reason=grown(trend).replace("entries", "names")
+            if grew
+            else "it has very many names, and keeps whatever they stand for",
+            fix="keep what is made at run time in a cache with a cap, not in globals()",
+            entries=count,
+            unit="names",
+        )
 
     def _warned(self, place: Place, registry: dict[Any, Any]) -> None:
         scene = self._scene

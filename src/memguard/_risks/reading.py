@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 __all__ = (
     "attribute",
     "attributes_of",
     "attributes_read",
+    "first_items",
     "full_name",
     "is_any",
     "module_names",
@@ -40,6 +42,17 @@ def is_any(obj: Any, *kinds: type) -> bool:
     """
     kind = type(obj)
     return any(kind is one for one in kinds)
+
+
+def first_items(table: dict[Any, Any], most: int) -> list[tuple[Any, Any]]:
+    """
+    The first *most* items of a dictionary, in one step of C code.
+    """
+    try:
+        return list(islice(dict.items(table), most))
+    except RuntimeError:
+        # A collection meanwhile ran a destructor that changed it.
+        return list(dict.items(table))[:most]
 
 
 def module_of(kind: type) -> str:

@@ -7,6 +7,7 @@ read in slices, and of a branch with very many children only the first and the l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ("OTHER", "Group", "read_tree")
 
 _CHUNK: Final = 500  # children read in one step
-_CHILDREN: Final = 40_000  # of one branch that are read one by one
+_NODES: Final = 40_000  # that are read one by one
+_LEAST: Final = 20  # of each branch
+_COMMON: Final = 0.05  # part of a sample from which on a kind stands for more
 _GROUPS: Final = 10_000
 _ROWS: Final = 50  # of one place; more are put together
 _SAMPLED: Final = 12  # nodes of a group that are looked at
@@ -80,7 +83,7 @@ def read_tree(scene: Scene, guard: Any) -> list[Group]:
     Everything that *guard* owns.
     """
     groups: dict[_Key, Group] = {}
-    for node, weight in _nodes(scene, guard, 1.0):
+    for node, weight in _nodes(scene, guard, 1.0, [_NODES]):
         scene.safely(_put, groups, guard, node, weight)
     places: dict[_Key, list[Group]] = {}
     for (kind, owner_kind, _, _, place), group in groups.items():
@@ -112,39 +115,56 @@ def _sum(rows: list[Group], label: str) -> Group:
     return whole
 
 
-def _nodes(scene: Scene, branch: Branch, weight: float) -> Iterator[tuple[Node, float]]:
+def _nodes(
+    scene: Scene, branch: Branch, weight: float, left: list[int]
+) -> Iterator[tuple[Node, float]]:
     """
     Everything below *branch*, with how many each one stands for.
+
+    When *left* nodes were read, of each further branch only some are.
     """
-    for child, each in _children(scene, branch):
+    for child, each in _children(scene, branch, max(_LEAST, left[0] // 2)):
+        left[0] -= 1
         yield child, weight * each
         if isinstance(child, Branch) and child._children:
-            yield from _nodes(scene, child, weight * each)
+            yield from _nodes(scene, child, weight * each, left)
 
 
-def _children(scene: Scene, branch: Branch) -> Iterator[tuple[Node, float]]:
+def _children(scene: Scene, branch: Branch, most: int) -> Iterator[tuple[Node, float]]:
     children = branch._children
     if not children:
         return
     count = len(children)
-    if count <= _CHUNK:
+    if count <= min(_CHUNK, most):
         for child in list(children):
             scene.pace.step()
             yield child, 1.0
         return
-    if count <= _CHILDREN:
-        found = _first(children, count)
-        each = count / max(1, len(found))
+    if count <= most:
+        found = _first(scene, children, count)
     else:
-        half = _CHILDREN // 4
-        found = [*_first(children, half), *_last(children, half)]
-        each = count / max(1, len(found))
+        half = most // 2
+        found = [*_first(scene, children, half), *_last(children, half)]
+    times = _times(found, count)
     for child in found:
         scene.pace.step()
-        yield child, each
+        yield child, times.get(child.kind, 1.0)
 
 
-def _first(children: dict[Any, Any], most: int) -> list[Any]:
+def _times(found: list[Node], count: int) -> dict[str, float]:
+    """
+    How many of all *count* one of those that were *found* stands for, by kind.
+
+    What is rare among them stands for itself: there may be one of it in the whole.
+    """
+    counted = Counter(one.kind for one in found)
+    many = {kind: n for kind, n in counted.items() if n >= _COMMON * len(found)}
+    rare = len(found) - sum(many.values())
+    each = max(1.0, (count - rare) / max(1, sum(many.values())))
+    return dict.fromkeys(many, each)
+
+
+def _first(scene: Scene, children: dict[Any, Any], most: int) -> list[Any]:
     """
     Children from the first one on; fewer where they change while they are read.
     """
@@ -156,6 +176,7 @@ def _first(children: dict[Any, Any], most: int) -> list[Any]:
             if not some:
                 break
             found.extend(some)
+            scene.pace.step()
     except RuntimeError:
         # It changed. What was read stands for the rest.
         found = found or list(children)[:most]

@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from memguard._records import record
 from memguard._risks.bytecode import Op, deeds_of, read
@@ -41,6 +41,9 @@ _OF_CLASSES: Final = (
     property,
     _LRU,
 )
+
+
+_Index: TypeAlias = "dict[str, dict[str, list[types.CodeType]]]"
 
 
 @record
@@ -103,7 +106,10 @@ class Codes:
 
     def __init__(self, step: Callable[[], object]) -> None:
         self._step = step
-        self._by_name: dict[str, list[tuple[str, types.CodeType]]] = {}
+        # By name and module: what is used as a global or an attribute, and what comes
+        # from an outer function.
+        self._by_name: _Index = {}
+        self._by_free: _Index = {}
         self._count = 0
         self._spent = 0.0
         # Code objects are kept by `_by_name` for as long.
@@ -136,8 +142,12 @@ class Codes:
         self._seen.add(id(code))
         self._count += 1
         self._step()
-        for name in (*code.co_names, *code.co_freevars, *code.co_varnames):
-            self._by_name.setdefault(name, []).append((module, code))
+        for index, used in (
+            (self._by_name, code.co_names),
+            (self._by_free, code.co_freevars),
+        ):
+            for name in used:
+                index.setdefault(name, {}).setdefault(module, []).append(code)
         for one in code.co_consts:
             if type(one) is types.CodeType:
                 self._add_code(module, one)
@@ -187,27 +197,27 @@ class Codes:
         Code that uses the name, of its own module first; whether it is of that, and
         whether the name can only be that of an attribute in it.
         """
-        named = self._by_name.get(place.attr, ())
-        homes = (place.module, place.home)
         if place.owner == "default":
             yield place.code, True, False
             return
-        if place.owner == "closure":
-            inner = [one for m, one in named if m in homes]
-            for code in [one for one in inner if place.attr in one.co_freevars][:_READ]:
-                yield code, True, False
-            return
-        using = [(m, code) for m, code in named if place.attr in code.co_names]
-        is_global = place.owner == "module"
-        mine = [
-            (code, True, not is_global) for module, code in using if module in homes
-        ]
-        others = [
-            (code, False, not (is_global and _names_it(module, place.attr, obj)))
-            for module, code in using
-            if module not in homes
-        ]
-        yield from [*mine, *others][:_READ]
+        is_closure = place.owner == "closure"
+        index = self._by_free if is_closure else self._by_name
+        using = index.get(place.attr, {})
+        homes = {place.module, place.home}
+        left = _READ
+        is_global = is_closure or place.owner == "module"
+        for module in homes:
+            for code in using.get(module, ())[:left]:
+                left -= 1
+                yield code, True, not is_global
+        for module, codes in () if is_closure else using.items():
+            if left <= 0:
+                return
+            if module not in homes:
+                is_same = is_global and _names_it(module, place.attr, obj)
+                for code in codes[:left]:
+                    left -= 1
+                    yield code, False, not is_same
 
 
 def _names_it(module: str, name: str, obj: Any) -> bool:
