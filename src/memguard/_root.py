@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from sys import _getframe
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memguard._health import Health, Level, MemorySample, health_of, sample_of
 from memguard._kinds.hook import ShutdownHook
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from memguard.typing import Duration, Size
 
 __all__ = ("Root",)
+
+# The function behind `adopt`, once it was loaded: an import costs a microsecond, each
+# time, and thousands of objects are adopted at once.
+_adopting: Final[list[Callable[..., Adopted]]] = []
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -224,9 +228,11 @@ class Root(Scope):
         `max_entries` and `max_bytes` are kept by taking out the oldest, once a tick
         while the guard runs; nothing is in the way of who uses the container.
         """
-        from memguard._adopt.adopting import adopt
+        if not _adopting:
+            from memguard._adopt.adopting import adopt
 
-        return adopt(self, obj, name, caps, _getframe(1), keep=keep)
+            _adopting.append(adopt)
+        return _adopting[0](self, obj, name, caps, _getframe(1), keep=keep)
 
     def on_shutdown(
         self, *, phase: Phase | str = Phase.WORK, timeout: Duration | None = None
