@@ -1035,7 +1035,7 @@ def test_bytes_that_are_all_in_use_refuse_the_next_one(guard: Guard) -> None:
         {"grace": None},
         {"durable": 1},
         {"store": object()},
-        {"codec": "pickle"},
+        {"codec": "pickles"},
     ],
     ids=lambda options: str(next(iter(options))),
 )

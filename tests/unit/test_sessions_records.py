@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from memguard._sessions.codec import JsonCodec, codec_of
+from memguard import Guard
+from memguard._sessions.bytescodec import BytesCodec
+from memguard._sessions.codec import codec_number, codec_of
 from memguard._sessions.data import SessionData
 from memguard._sessions.expiry import Alarm, Clocks, Deadlines, Verdict
+from memguard._sessions.jsoncodec import JsonCodec
+from memguard._sessions.picklecodec import PickleCodec
 from memguard._sessions.record import (
     HEADER_BYTES,
     Header,
@@ -24,6 +28,8 @@ from memguard._sessions.record import (
 )
 from memguard._sessions.slots import Slot
 from memguard._sessions.stores import MemoryStore, store_of
+from memguard._sessions.words import Words
+from memguard.errors import SessionUnreadable
 
 # Quotes, controls, an umlaut, half a surrogate pair, and one beyond the first plane.
 TEXTS = st.text('a"\\\n\x00\xfc\ud800\U0001f600', max_size=6)
@@ -238,16 +244,150 @@ def test_what_json_does_not_know_is_refused() -> None:
         JsonCodec().dumps({"a": {1, 2}})
 
 
-def test_a_codec_is_json_or_has_both_verbs() -> None:
+def test_what_contains_itself_is_refused() -> None:
     """
-    Never a pickle by name.
+    With the cure in the words, in both codecs that write JSON; nothing is left over.
     """
-    assert isinstance(codec_of("json"), JsonCodec)
+    endless: list[Any] = []
+    endless.append({"a": endless})
+    for codec in (JsonCodec(), BytesCodec()):
+        with pytest.raises(ValueError, match="contains itself"):
+            codec.dumps(endless)
+        assert [1] == codec.loads(codec.dumps([1]))
+
+
+def test_json_that_is_none_is_told() -> None:
+    """
+    Also where something follows it.
+    """
+    for raw in (b"", b"{", b"[1]x"):
+        with pytest.raises(ValueError, match=r"JSON|Expecting"):
+            JsonCodec().loads(raw)
+
+
+WITH_BYTES = st.recursive(
+    JSON_VALUES | st.binary(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(TEXTS | st.just("\0") | st.just("\0\0"), inner, max_size=2)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(WITH_BYTES)
+def test_bytes_come_back_as_they_were(value: Any) -> None:
+    """
+    Anywhere, next to anything; also where a key looks like the mark of their places.
+    """
+    codec = BytesCodec()
+    assert {"data": value} == codec.loads(codec.dumps({"data": value}))
+
+
+def test_bytes_take_as_much_room_as_they_are_long() -> None:
+    """
+    No text is made of them, and what has none costs one byte more than JSON.
+    """
+    codec = BytesCodec()
+    image = bytes(range(256)) * 40
+    assert len(codec.dumps({"data": {"image": image}})) < len(image) + 60
+    assert 1 + len(JsonCodec().dumps([1, "a"])) == len(codec.dumps([1, "a"]))
+    assert [b"ab", b"cd"] == codec.loads(codec.dumps([bytearray(b"ab"), b"cd"]))
+
+
+def test_what_is_neither_json_nor_bytes_is_refused() -> None:
+    """
+    With the name of its type; keys have to be text as well.
+    """
+    with pytest.raises(TypeError, match="set cannot be saved"):
+        BytesCodec().dumps({"a": {1, 2}})
+    for key in (1, b"a"):
+        with pytest.raises(TypeError):
+            BytesCodec().dumps({"a": {key: b""}})
+
+
+def test_a_codec_has_a_name_or_both_verbs() -> None:
+    """
+    A pickle is one that was asked for by that name. Each has a number of its own.
+    """
+    kinds = {"json": JsonCodec, "bytes": BytesCodec, "pickle": PickleCodec}
+    for name, kind in kinds.items():
+        assert isinstance(codec_of(name), kind)
     own = JsonCodec()
     assert codec_of(own) is own
-    for wrong in ("pickle", None, object()):
+    assert [1, 2, 3, 255] == [codec_number(one) for one in (*kinds, own)]
+    for wrong in ("pickles", "", None, object(), 3):
         with pytest.raises(ValueError, match="codec must be"):
             codec_of(wrong)
+
+
+@pytest.mark.parametrize("asked", ["bytes", "pickle", JsonCodec()])
+def test_sessions_come_back_with_any_codec(asked: Any) -> None:
+    """
+    Data, rings and series; who asks for them with another codec is told.
+    """
+    disk = MemoryStore()
+    value: Any = b"\0\xff" if isinstance(asked, str) else "text"
+    with Guard("one") as guard:
+        chat = guard.sessions("chat", store=disk, codec=asked)
+        with chat.open("ann") as session:
+            session.data["value"] = value
+            session.ring("log").append(value)
+            session.series("ms").add(1.5)
+        assert chat.hibernate("ann")
+        with chat.open("ann") as session:
+            assert value == session.data["value"]
+            assert not session.dirty
+            assert [value] == list(session.ring("log"))
+            assert [1.5] == session.series("ms").recent(1)
+        assert chat.hibernate("ann")
+        other = guard.sessions("other", store=disk)
+        with pytest.raises(SessionUnreadable, match="another codec"):
+            other.open("ann").__enter__()
+
+
+def test_a_pickle_keeps_what_json_does_not_know() -> None:
+    """
+    Sets, tuples, and objects of classes that can be imported.
+    """
+    codec = PickleCodec()
+    value = {"a": {1, 2}, 3: (4, Header(1, 1, 7, 10.0, 20.0, 30.0, 5))}
+    assert value == codec.loads(codec.dumps(value))
+
+
+# -- what records have in common -----------------------------------------------------
+
+
+def test_what_records_have_in_common_is_not_repeated() -> None:
+    """
+    After the first four a record is smaller, and comes back with these words alone.
+    """
+    words = Words()
+    raws = [
+        JsonCodec().dumps(
+            {
+                "data": {f"a rather long key {key}": number for key in range(12)},
+                "rings": {},
+            }
+        )
+        for number in range(8)
+    ]
+    records = [written(raw, words=words) for raw in raws]
+    assert raws == [read_record(one, words)[1] for one in records]
+    assert len(records[7]) < len(records[0]) - 30
+    assert raws == [read_record(one, words.copy())[1] for one in records]
+    with pytest.raises(Torn, match="the store alone"):
+        read_record(records[7])
+
+
+def test_what_is_in_use_is_not_squeezed() -> None:
+    """
+    It is written again soon; squeezing is for what sleeps.
+    """
+    raw = b"a" * 1000
+    assert HEADER_BYTES + 1000 == len(written(raw, squeeze=False))
+    assert raw == read_record(written(raw, squeeze=False))[1]
 
 
 def test_a_store_has_three_verbs_and_says_whether_it_lasts() -> None:

@@ -1,5 +1,5 @@
 """
-The content of sessions as bytes: JSON, and never a pickle unless it is asked for.
+How the content of sessions is written: JSON, and never a pickle unless it is asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = (
     "JSON_NUMBER",
     "Codec",
-    "JsonCodec",
     "codec_number",
     "codec_of",
     "read_content",
@@ -27,8 +26,6 @@ __all__ = (
 JSON_NUMBER: Final = 1
 _NUMBERS: Final = {"json": JSON_NUMBER, "bytes": 2, "pickle": 3}
 _OTHER: Final = 255
-# What has no keys.
-_FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 
 class Codec(Protocol):
@@ -47,40 +44,6 @@ class Codec(Protocol):
         """
 
 
-class JsonCodec:
-    """
-    JSON. A tuple comes back as a list; a key that is no text is refused.
-
-    JSON would turn such a key into a text without a word, and the session would come
-    back with other keys than it went.
-    """
-
-    __slots__ = ("_decode", "_encode")
-
-    def __init__(self) -> None:
-        import json
-
-        self._encode = json.JSONEncoder(
-            ensure_ascii=False, separators=(",", ":")
-        ).encode
-        self._decode = json.loads
-
-    def dumps(self, content: Any) -> bytes:
-        """
-        JSON in UTF-8. Raises TypeError for what JSON does not know.
-        """
-        text = self._encode(content)
-        _refuse_odd_keys(content)
-        # Half a surrogate pair is no UTF-8, but it may be in a text all the same.
-        return text.encode("utf-8", "surrogatepass")
-
-    def loads(self, raw: bytes) -> Any:
-        """
-        The content that was encoded.
-        """
-        return self._decode(raw.decode("utf-8", "surrogatepass"))
-
-
 def codec_number(codec: Any) -> int:
     """
     The number that records of that codec bear.
@@ -92,17 +55,31 @@ def codec_of(codec: Any) -> Codec:
     """
     What a caller passed as `codec`, checked.
     """
-    if codec == "json":
-        return JsonCodec()
+    if isinstance(codec, str) and codec in _NUMBERS:
+        return _named(codec)
     if callable(getattr(codec, "dumps", None)) and callable(
         getattr(codec, "loads", None)
     ):
         return codec  # type: ignore[no-any-return]
     msg = (
-        'codec must be "json" or an object with dumps(content) -> bytes and'
-        f" loads(bytes), not {codec!r}"
+        'codec must be "json", "bytes", "pickle" or an object with dumps(content) ->'
+        f" bytes and loads(bytes), not {codec!r}"
     )
     raise ValueError(msg)
+
+
+def _named(name: str) -> Codec:
+    if name == "bytes":
+        from memguard._sessions.bytescodec import BytesCodec
+
+        return BytesCodec()
+    if name == "pickle":
+        from memguard._sessions.picklecodec import PickleCodec
+
+        return PickleCodec()
+    from memguard._sessions.jsoncodec import JsonCodec
+
+    return JsonCodec()
 
 
 def read_content(
@@ -147,22 +124,3 @@ def _dictionary(data: Any) -> dict[str, Any]:
         f" {type(data).__qualname__}"
     )
     raise TypeError(msg)
-
-
-def _refuse_odd_keys(content: Any) -> None:
-    # Encoding came first: it has proved that nothing contains itself.
-    ahead = [content]
-    while ahead:
-        value = ahead.pop()
-        if isinstance(value, dict):
-            for key in value:
-                if not isinstance(key, str):
-                    msg = (
-                        "keys of dictionaries in a session must be text, not"
-                        f" {type(key).__qualname__}; JSON has no other"
-                    )
-                    raise TypeError(msg)
-            value = value.values()
-        elif not isinstance(value, (list, tuple)):
-            continue
-        ahead.extend([one for one in value if type(one) not in _FLAT])

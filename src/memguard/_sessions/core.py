@@ -29,7 +29,6 @@ from memguard._sessions.record import (
 )
 from memguard._sessions.steps import Call, Steps
 from memguard._sessions.stores import Entry
-from memguard._sessions.stores.plain import PlainSpace
 from memguard._sessions.table import Table
 from memguard._sites import call_site
 from memguard.errors import ScopeClosed
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from memguard._sessions.session import Session
     from memguard._sessions.slots import Slot
     from memguard._sessions.stores import Space, Store
+    from memguard._sessions.words import Words
 
 __all__ = ("Core",)
 
@@ -60,6 +60,8 @@ class Core:
         self.store: Store
         self.space: Space
         self.store, self.space = place(sessions, options.store)
+        # What records have in common, where the store can remember that.
+        self.words: Words | None = getattr(self.space, "words", None)
         # True where saving a session makes it safe.
         self.keeps = self.store.persistent
         # True where another process may have a session of ours.
@@ -190,16 +192,12 @@ class Core:
             used=used + ahead,
             expires_at=expires_at,
             writer=zlib.crc32(self.lease.owner.encode()),
+            words=self.words,
+            # What is in use is written again before it is cold.
+            squeeze=release or not self.keeps,
         )
         entry = Entry(slot.id, version, expires_at, written, pages, release)
         return size, entry
-
-    def forget(self, id: str) -> None:
-        """
-        Drop the record of a live session: one in memory needs no copy in memory.
-        """
-        if isinstance(self.space, PlainSpace):
-            self.space.forget(id)
 
     def wall_end(self, slot: Slot) -> float | None:
         """
@@ -216,7 +214,7 @@ class Core:
 
         Raises Torn for what is not whole, SessionUnreadable for what nobody upgrades.
         """
-        header, raw = read_record(stored)
+        header, raw = read_record(stored, self.words)
         content = read_content(header, raw, self.options, self.sessions.upgrade_hook)
         return header, len(raw), content
 

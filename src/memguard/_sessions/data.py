@@ -16,7 +16,7 @@ __all__ = ("SessionData",)
 
 # What cannot be changed in place. Anything else that is handed out may be, and
 # nobody would tell.
-_FIXED: Final = frozenset({str, int, float, bool, type(None)})
+_FIXED: Final = frozenset({str, int, float, bool, type(None), bytes})
 
 
 class SessionData(dict[str, JSON]):

@@ -4,7 +4,7 @@ How sessions come: found live, restored from their record, or new.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memguard._phases import OPEN
 from memguard._sessions.closing import Close, dispose
@@ -174,7 +174,9 @@ def _fill(core: Core, coming: _Coming, session: Session, stored: bytes) -> Steps
     for hook in core.sessions.restore_hooks:
         yield core.call(hook, session)
     if not core.keeps:
-        yield core.ask(core.forget, slot.id)
+        # One in memory needs no copy in memory.
+        space: Any = core.space
+        yield core.ask(space.forget, slot.id)
     return True
 
 

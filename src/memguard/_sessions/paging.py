@@ -129,7 +129,7 @@ def _stored(core: Core, id: str) -> Steps[Content | None]:
 
 def _content(core: Core, stored: bytes) -> Content:
     try:
-        header, raw = read_record(stored)
+        header, raw = read_record(stored, core.words)
     except Torn as error:
         msg = (
             f"a session of {core.sessions.label!r} cannot be read: its record is not"

@@ -12,9 +12,12 @@ import math
 import os
 import struct
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from memguard._records import record
+
+if TYPE_CHECKING:
+    from memguard._sessions.words import Words
 
 __all__ = (
     "HEADER_BYTES",
@@ -31,6 +34,7 @@ __all__ = (
 
 _MAGIC: Final = b"mgS1"
 _SQUEEZED: Final = 1
+_WITH_WORDS: Final = 2  # of the store
 # magic, flags, codec, schema, version, born, used, expires, writer; then the checksum.
 _HEAD: Final = struct.Struct(">4sBBIQdddI")
 _SUM: Final = struct.Struct(">I")
@@ -89,11 +93,15 @@ def write_record(
     used: float,
     expires_at: float | None,
     writer: int,
+    words: Words | None = None,
+    squeeze: bool = True,
 ) -> bytes:
     """
-    The record of the content *raw*, which is squeezed if that is shorter.
+    The record of the content *raw*, squeezed if that is shorter and *squeeze* is True.
+
+    With *words* it can be read with these alone.
     """
-    raw, flags = _squeezed(raw)
+    raw, flags = _squeezed(raw, words) if squeeze else (raw, 0)
     head = _HEAD.pack(
         _MAGIC,
         flags,
@@ -125,9 +133,11 @@ def expired(stored: bytes, now: float) -> bool:
     return bool(at <= now)
 
 
-def read_record(stored: bytes) -> tuple[Header, bytes]:
+def read_record(stored: bytes, words: Words | None = None) -> tuple[Header, bytes]:
     """
     The header and the content. Raises Torn unless every byte is as it was written.
+
+    *words* are those of the store that it lies in.
     """
     header, flags = _header(stored)
     (expected,) = _SUM.unpack_from(stored, _HEAD.size)
@@ -135,7 +145,14 @@ def read_record(stored: bytes) -> tuple[Header, bytes]:
     if zlib.crc32(raw, zlib.crc32(stored[: _HEAD.size])) != expected:
         msg = "the checksum of a session's record is wrong: it is not whole"
         raise Torn(msg)
-    if flags & _SQUEEZED:
+    if flags & _WITH_WORDS:
+        if words is None:
+            msg = (
+                "a session's record can be read in the store alone that it was made in"
+            )
+            raise Torn(msg)
+        raw = words.expand(raw)
+    elif flags & _SQUEEZED:
         raw = zlib.decompress(raw)
     return header, raw
 
@@ -161,11 +178,14 @@ def read_page(stored: bytes) -> bytes:
     raise Torn(msg)
 
 
-def _squeezed(raw: bytes) -> tuple[bytes, int]:
+def _squeezed(raw: bytes, words: Words | None = None) -> tuple[bytes, int]:
     if len(raw) >= _SQUEEZE_FROM_BYTES:
-        squeezed = zlib.compress(raw, _LEVEL)
+        flags = _WITH_WORDS
+        squeezed = None if words is None else words.squeeze(raw)
+        if squeezed is None:
+            squeezed, flags = zlib.compress(raw, _LEVEL), _SQUEEZED
         if len(squeezed) < len(raw):
-            return squeezed, _SQUEEZED
+            return squeezed, flags
     return raw, 0
 
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from memguard._sessions.stores.memory_space import MemorySpace
 from memguard._sessions.stores.plain import PlainSpace
+from memguard._sessions.words import Words
 
 if TYPE_CHECKING:
     from memguard.typing import Clock
@@ -21,7 +23,8 @@ class MemoryStore:
     Records in a dictionary; they end with the process.
 
     For one container of sessions, or for several guards' containers of the same
-    sessions. Thread-safe, because each verb is one operation of a dictionary.
+    sessions. Thread-safe. Records are squeezed with what they have in common, so they
+    are of no use in another store.
     """
 
     __slots__ = ("_pid", "_records", "_space")
@@ -33,10 +36,10 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._records: dict[str, bytes] = {}
-        self._space: PlainSpace | None = None
+        self._space: Any = None
         self._pid = os.getpid()
 
-    def space(self, name: str, clock: Clock) -> PlainSpace:
+    def space(self, name: str, clock: Clock) -> Any:
         """
         The bookkeeping of who has which record.
         """
@@ -44,7 +47,12 @@ class MemoryStore:
         if found is None or self._pid != pid:
             # In a forked child nobody of the parent's owns anything.
             self._pid = pid
-            found = self._space = PlainSpace(self)
+            if type(self) is MemoryStore:
+                words = Words() if found is None else found.words.copy()
+                found = MemorySpace(self._records, words)
+            else:
+                found = PlainSpace(self)  # it may have verbs of its own
+            self._space = found
         return found
 
     def get(self, id: str) -> bytes | None:
@@ -57,13 +65,19 @@ class MemoryStore:
         """
         Keep *record* instead of what there is for *id*.
         """
-        self._records[id] = record
+        if isinstance(self._space, MemorySpace):
+            self._space.replace(id, record)
+        else:
+            self._records[id] = record
 
     def delete(self, id: str) -> None:
         """
         Forget the record of *id*; nothing happens when there is none.
         """
-        self._records.pop(id, None)
+        if isinstance(self._space, MemorySpace):
+            self._space.replace(id, None)
+        else:
+            self._records.pop(id, None)
 
     def __len__(self) -> int:
         return len(self._records)
