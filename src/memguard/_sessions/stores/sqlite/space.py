@@ -56,7 +56,7 @@ class SqliteSpace:
         self._database.write(self._join, owner, lease_s)
 
     def _join(self, execute: Execute, owner: str, lease_s: float) -> None:
-        execute(sql.NEW_SPACE, (self._name,))
+        execute(sql.NEW_SPACE, (self._name, self._name))
         space = self._space(execute)
         execute(sql.JOIN, (space, owner, self._clock.time() + lease_s))
 
@@ -68,7 +68,7 @@ class SqliteSpace:
         # Read now, not before the wait for the lock: a lease that ran out meanwhile
         # has run out.
         now = self._clock.time()
-        if execute(sql.BEAT, (space, owner, now + lease_s, now)).rowcount:
+        if execute(sql.BEAT, (now + lease_s, space, owner, now)).rowcount:
             return True
         _end(execute, space, owner)
         return False
@@ -191,8 +191,8 @@ class SqliteSpace:
         if not self._is_mine(execute, space, id, owner):
             return
         for (number,) in execute(sql.NUMBER, (space, id)).fetchall():
-            aside = execute(sql.PUT_ASIDE, (number, self._clock.time())).lastrowid
-            execute(sql.PAGES_ASIDE, (number, aside))
+            aside = execute(sql.PUT_ASIDE, (self._clock.time(), number)).lastrowid
+            execute(sql.PAGES_ASIDE, (aside, number))
             execute(sql.DELETE, (number,))
         for (old,) in execute(sql.OLD_BROKEN, (_MOST_BROKEN,)).fetchall():
             execute(sql.DROP_PAGES, (-old,))
@@ -251,7 +251,7 @@ class SqliteSpace:
         mine = self._mine_of(execute, space, list(expiries), owner)
         self._database.executemany(
             sql.TOUCH,
-            [(space, key, end) for key, end in expiries.items() if key in mine],
+            [(end, space, key) for key, end in expiries.items() if key in mine],
         )
 
     # -- reading -----------------------------------------------------------------------
@@ -289,7 +289,7 @@ class SqliteSpace:
 
     def _due(self, execute: Execute, now: float, most: int) -> list[str]:
         space = self._space(execute)
-        rows = execute(sql.DUE, (space, self._clock.time(), now, most)).fetchall()
+        rows = execute(sql.DUE, (space, now, self._clock.time(), most)).fetchall()
         return [one for (one,) in rows]
 
     def next_due(self) -> float | None:
@@ -334,7 +334,7 @@ class SqliteSpace:
         return number
 
     def _is_mine(self, execute: Execute, space: int, id: str, owner: str) -> bool:
-        rows = execute(sql.MINE, (space, owner, id)).fetchall()
+        rows = execute(sql.MINE, (id, space, owner)).fetchall()
         if rows and rows[0][0] > self._clock.time():
             return bool(rows[0][1])
         _end(execute, space, owner)
@@ -371,7 +371,7 @@ def _put_pages(execute: Execute, space: int, entry: Entry) -> None:
             grown += len(page)
             execute(sql.PUT_PAGE, (*key, page))
     if grown:
-        execute(sql.PAGED, (session, grown))
+        execute(sql.PAGED, (grown, grown, session))
 
 
 def _end(execute: Execute, space: int, owner: str) -> None:

@@ -1,5 +1,5 @@
 """
-The statements of the verbs. `?1` is the number of the space nearly everywhere.
+The statements of the verbs. The number of the space comes first nearly everywhere.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from typing import Final
 # -- owners ----------------------------------------------------------------------------
 
 JOIN: Final = (
-    "INSERT INTO owners (space, owner, expires_at) VALUES (?1, ?2, ?3)"
+    "INSERT INTO owners (space, owner, expires_at) VALUES (?, ?, ?)"
     " ON CONFLICT (space, owner) DO UPDATE SET expires_at = excluded.expires_at"
 )
 BEAT: Final = (
-    "UPDATE owners SET expires_at = ?3"
-    " WHERE space = ?1 AND owner = ?2 AND expires_at > ?4"
+    "UPDATE owners SET expires_at = ? WHERE space = ? AND owner = ? AND expires_at > ?"
 )
-OWNERS: Final = "SELECT owner, expires_at FROM owners WHERE space = ?1"
-OTHERS: Final = "SELECT EXISTS (SELECT 1 FROM owners WHERE space = ?1 AND owner <> ?2)"
-LEASE: Final = "SELECT expires_at FROM owners WHERE space = ?1 AND owner = ?2"
-END_OWNER: Final = "DELETE FROM owners WHERE space = ?1 AND owner = ?2"
-END_CLAIMS: Final = "DELETE FROM claims WHERE space = ?1 AND owner = ?2"
-END_WANTS: Final = "DELETE FROM wants WHERE space = ?1 AND owner = ?2"
-FORGET_WANTS: Final = "DELETE FROM wants WHERE space = ?1 AND at <= ?2"
+OWNERS: Final = "SELECT owner, expires_at FROM owners WHERE space = ?"
+OTHERS: Final = "SELECT EXISTS (SELECT 1 FROM owners WHERE space = ? AND owner <> ?)"
+LEASE: Final = "SELECT expires_at FROM owners WHERE space = ? AND owner = ?"
+END_OWNER: Final = "DELETE FROM owners WHERE space = ? AND owner = ?"
+END_CLAIMS: Final = "DELETE FROM claims WHERE space = ? AND owner = ?"
+END_WANTS: Final = "DELETE FROM wants WHERE space = ? AND owner = ?"
+FORGET_WANTS: Final = "DELETE FROM wants WHERE space = ? AND at <= ?"
 HAD: Final = (
     "SELECT count(*) FROM claims c JOIN sessions s ON s.space = c.space"
-    " AND s.id = c.id WHERE c.space = ?1 AND c.owner = ?2"
+    " AND s.id = c.id WHERE c.space = ? AND c.owner = ?"
 )
 
 # -- one session -----------------------------------------------------------------------
@@ -33,66 +32,67 @@ HAD: Final = (
 # All that a claim has to know, in one row: the lease of who claims, who has the
 # session with its lease, what others and who claims wanted, and what is stored.
 STATE: Final = (
-    "SELECT (SELECT expires_at FROM owners WHERE space = ?1 AND owner = ?3),"
-    " c.owner, (SELECT expires_at FROM owners WHERE space = ?1 AND owner = c.owner),"
-    " (SELECT max(at) FROM wants WHERE space = ?1 AND id = ?2 AND owner <> ?3),"
-    " (SELECT at FROM wants WHERE space = ?1 AND id = ?2 AND owner = ?3),"
-    " s.version, CASE WHEN s.version = ?4 THEN NULL ELSE CAST(s.record AS BLOB) END"
-    " FROM (SELECT 1) LEFT JOIN claims c ON c.space = ?1 AND c.id = ?2"
-    " LEFT JOIN sessions s ON s.space = ?1 AND s.id = ?2"
+    "WITH a (space, id, owner, have) AS (VALUES (?, ?, ?, ?))"
+    " SELECT (SELECT expires_at FROM owners WHERE space = a.space AND owner = a.owner),"
+    " c.owner,"
+    " (SELECT expires_at FROM owners WHERE space = a.space AND owner = c.owner),"
+    " (SELECT max(at) FROM wants"
+    " WHERE space = a.space AND id = a.id AND owner <> a.owner),"
+    " (SELECT at FROM wants WHERE space = a.space AND id = a.id AND owner = a.owner),"
+    " s.version, CASE WHEN s.version = a.have THEN NULL ELSE CAST(s.record AS BLOB) END"
+    " FROM a LEFT JOIN claims c ON c.space = a.space AND c.id = a.id"
+    " LEFT JOIN sessions s ON s.space = a.space AND s.id = a.id"
 )
-CLAIM: Final = "INSERT INTO claims (space, id, owner) VALUES (?1, ?2, ?3)"
-RELEASE: Final = "DELETE FROM claims WHERE space = ?1 AND id = ?2 AND owner = ?3"
+CLAIM: Final = "INSERT INTO claims (space, id, owner) VALUES (?, ?, ?)"
+RELEASE: Final = "DELETE FROM claims WHERE space = ? AND id = ? AND owner = ?"
 WANT: Final = "INSERT OR REPLACE INTO wants (space, id, owner, at) VALUES (?, ?, ?, ?)"
-UNWANT: Final = "DELETE FROM wants WHERE space = ?1 AND id = ?2 AND owner = ?3"
+UNWANT: Final = "DELETE FROM wants WHERE space = ? AND id = ? AND owner = ?"
 WANTED: Final = (
     "SELECT DISTINCT w.id FROM wants w JOIN claims c ON c.space = w.space"
-    " AND c.id = w.id WHERE w.space = ?1 AND c.owner = ?2 AND w.owner <> ?2"
-    " AND w.at > ?3"
+    " AND c.id = w.id WHERE w.space = ? AND c.owner = ? AND w.owner <> c.owner"
+    " AND w.at > ?"
 )
 
 # -- writing ---------------------------------------------------------------------------
 
 MINE: Final = (
-    "SELECT expires_at, EXISTS (SELECT 1 FROM claims"
-    " WHERE space = ?1 AND id = ?3 AND owner = ?2)"
-    " FROM owners WHERE space = ?1 AND owner = ?2"
+    "SELECT expires_at, EXISTS (SELECT 1 FROM claims c"
+    " WHERE c.space = o.space AND c.id = ? AND c.owner = o.owner)"
+    " FROM owners o WHERE o.space = ? AND o.owner = ?"
 )
-HAS: Final = "SELECT 1 FROM claims WHERE space = ?1 AND id = ?2 AND owner = ?3"
+HAS: Final = "SELECT 1 FROM claims WHERE space = ? AND id = ? AND owner = ?"
 PUT: Final = (
     "INSERT INTO sessions (space, id, version, expires_at, size, record)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (space, id) DO UPDATE SET"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (space, id) DO UPDATE SET"
     " version = excluded.version, expires_at = excluded.expires_at,"
     " size = excluded.size + paged, record = excluded.record"
 )
-NUMBER: Final = "SELECT number FROM sessions WHERE space = ?1 AND id = ?2"
+NUMBER: Final = "SELECT number FROM sessions WHERE space = ? AND id = ?"
 PAGE_SIZE: Final = (
-    "SELECT length(page) FROM pages WHERE session = ?1 AND name = ?2 AND number = ?3"
+    "SELECT length(page) FROM pages WHERE session = ? AND name = ? AND number = ?"
 )
 PUT_PAGE: Final = (
-    "INSERT INTO pages (session, name, number, page) VALUES (?1, ?2, ?3, ?4)"
+    "INSERT INTO pages (session, name, number, page) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (session, name, number) DO UPDATE SET page = excluded.page"
 )
-DROP_PAGE: Final = "DELETE FROM pages WHERE session = ?1 AND name = ?2 AND number = ?3"
-PAGED: Final = (
-    "UPDATE sessions SET paged = paged + ?2, size = size + ?2 WHERE number = ?1"
-)
-TOUCH: Final = "UPDATE sessions SET expires_at = ?3 WHERE space = ?1 AND id = ?2"
-DELETE: Final = "DELETE FROM sessions WHERE number = ?1"
-DROP_PAGES: Final = "DELETE FROM pages WHERE session = ?1"
+DROP_PAGE: Final = "DELETE FROM pages WHERE session = ? AND name = ? AND number = ?"
+PAGED: Final = "UPDATE sessions SET paged = paged + ?, size = size + ? WHERE number = ?"
+TOUCH: Final = "UPDATE sessions SET expires_at = ? WHERE space = ? AND id = ?"
+DELETE: Final = "DELETE FROM sessions WHERE number = ?"
+DROP_PAGES: Final = "DELETE FROM pages WHERE session = ?"
 
 # -- putting aside ---------------------------------------------------------------------
 
 PUT_ASIDE: Final = (
     "INSERT INTO broken (space, id, version, at, record)"
-    " SELECT space, id, version, ?2, record FROM sessions WHERE number = ?1"
+    " SELECT space, id, version, ?, record FROM sessions WHERE number = ?"
 )
-PAGES_ASIDE: Final = "UPDATE pages SET session = -?2 WHERE session = ?1"
+PAGES_ASIDE: Final = "UPDATE pages SET session = -? WHERE session = ?"
 OLD_BROKEN: Final = (
     "SELECT number FROM broken WHERE number <="
-    " (SELECT number FROM broken ORDER BY number DESC LIMIT 1 OFFSET ?1)"
+    " (SELECT number FROM broken ORDER BY number DESC LIMIT 1 OFFSET ?)"
 )
-FORGET_BROKEN: Final = "DELETE FROM broken WHERE number = ?1"
+FORGET_BROKEN: Final = "DELETE FROM broken WHERE number = ?"
 
 # -- reading ---------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ READ: Final = (
     " o.expires_at FROM sessions s"
     " LEFT JOIN claims c ON c.space = s.space AND c.id = s.id"
     " LEFT JOIN owners o ON o.space = c.space AND o.owner = c.owner"
-    " WHERE s.space = ?1 AND s.id = ?2"
+    " WHERE s.space = ? AND s.id = ?"
 )
 PAGES: Final = (
     "SELECT p.number, CAST(p.page AS BLOB) FROM sessions s"
@@ -110,31 +110,30 @@ PAGES: Final = (
 )
 # Those that somebody who is alive has are left out.
 DUE: Final = (
-    "SELECT s.id FROM sessions s WHERE s.space = ?1 AND s.expires_at <= ?3"
+    "SELECT s.id FROM sessions s WHERE s.space = ? AND s.expires_at <= ?"
     " AND NOT EXISTS (SELECT 1 FROM claims c JOIN owners o ON o.space = c.space"
     " AND o.owner = c.owner WHERE c.space = s.space AND c.id = s.id"
-    " AND o.expires_at > ?2) ORDER BY s.expires_at LIMIT ?4"
+    " AND o.expires_at > ?) ORDER BY s.expires_at LIMIT ?"
 )
 NEXT_DUE: Final = (
-    "SELECT s.expires_at FROM sessions s WHERE s.space = ?1"
+    "SELECT s.expires_at FROM sessions s WHERE s.space = ?"
     " AND s.expires_at IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM claims c JOIN owners o ON o.space = c.space"
     " AND o.owner = c.owner WHERE c.space = s.space AND c.id = s.id"
-    " AND o.expires_at > ?2) ORDER BY s.expires_at LIMIT 1"
+    " AND o.expires_at > ?) ORDER BY s.expires_at LIMIT 1"
 )
 COUNT: Final = (
-    "SELECT count(*), total(size) FROM sessions INDEXED BY sessions_end"
-    " WHERE space = ?1"
+    "SELECT count(*), total(size) FROM sessions INDEXED BY sessions_end WHERE space = ?"
 )
 # Of the few that somebody has; counting those that nobody has looks at each.
 COUNT_HELD: Final = (
     "SELECT count(*), total(s.size) FROM claims c JOIN owners o ON o.space = c.space"
     " AND o.owner = c.owner JOIN sessions s ON s.space = c.space AND s.id = c.id"
-    " WHERE c.space = ?1 AND o.expires_at > ?2"
+    " WHERE c.space = ? AND o.expires_at > ?"
 )
-IDS: Final = "SELECT id FROM sessions WHERE space = ?1 ORDER BY number"
-SPACE: Final = "SELECT number FROM spaces WHERE name = ?1"
+IDS: Final = "SELECT id FROM sessions WHERE space = ? ORDER BY number"
+SPACE: Final = "SELECT number FROM spaces WHERE name = ?"
 NEW_SPACE: Final = (
-    "INSERT INTO spaces (name) SELECT ?1"
-    " WHERE NOT EXISTS (SELECT 1 FROM spaces WHERE name = ?1)"
+    "INSERT INTO spaces (name) SELECT ?"
+    " WHERE NOT EXISTS (SELECT 1 FROM spaces WHERE name = ?)"
 )
