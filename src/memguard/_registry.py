@@ -69,6 +69,7 @@ class Registry:
         "events",
         "expected",
         "failures",
+        "files",
         "in_hand",
         "lock",
         "loop",
@@ -126,6 +127,8 @@ class Registry:
         self.rounds: Any = None
         # Seconds from one of these looks to the next.
         self.tick = 1.0
+        # Files that nodes of this guard keep open: no leak for another guard's audit.
+        self.files: set[str] = set()
         # Stores of sessions by their path: several containers have one in common.
         self.stores: dict[str, Any] = {}
         # The series that one owner may have.

@@ -42,8 +42,7 @@ class Fleet:
         """
         The container of one more worker.
         """
-        # The files of one guard's store are nothing to another one's audit.
-        guard = Guard("svc", clock=self.clock, audit_ignore=("fd",))
+        guard = Guard("svc", clock=self.clock)
         self.guards.append(guard)
         if started:
             guard.start()
@@ -403,3 +402,22 @@ def test_two_workers_lose_no_increment(fleet: Fleet) -> None:
     fleet.guards[1].shutdown()
     last = fleet.sessions()
     assert 2 * rounds == sum(read(last, f"s{number}")["n"] for number in range(3))
+
+
+def test_the_files_of_one_guard_are_no_leak_of_another(tmp_path: Path) -> None:
+    """
+    Two guards of one process share a store: the one that stops first is clean.
+    """
+    path = tmp_path / "s.sqlite3"
+    guards = [Guard(name).start() for name in ("one", "two")]
+    try:
+        for guard in guards:
+            sessions = guard.sessions("s", store=SqliteStore(path))
+            write(sessions, guard.label, n=1)
+            sink = guard.sink(tmp_path / f"{guard.label}.jsonl")
+            sink.write({"a": 1})
+            sink.flush()
+        report = guards[0].shutdown()
+        assert report.clean, report
+    finally:
+        assert guards[1].shutdown().clean

@@ -127,6 +127,7 @@ class Sink(Container):
         self.flush_every = _needed(lifetime, flush_every, "flush_every")
         keep = _needed(partial(count_cap, least=0), keep, "keep")
         self._file = LineFile(filename, self.rotate_bytes, keep)
+        self.registry.files.add(os.path.realpath(filename))
         #: What has to be the same where the same path is asked for again.
         self.spec: dict[str, object] = {
             "rotate_bytes": self.rotate_bytes,

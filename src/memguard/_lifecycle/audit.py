@@ -24,6 +24,7 @@ from memguard._lifecycle.ownership import Owned
 from memguard._lifecycle.report import AuditReport, Finding
 from memguard._lifecycle.tempfiles import TempFiles
 from memguard._probes.descriptors import describe
+from memguard._registry import live_registries
 from memguard._sites import call_site
 from memguard._tree import Branch
 
@@ -116,6 +117,9 @@ class Auditor:
         guard = self._guard()
         if guard is not None:
             owned.fds.update(_of_hosts(guard))
+            for other in live_registries():
+                if other is not guard.registry:
+                    owned.paths.update(tuple(other.files))
         findings = [
             *handles(now, baseline, owned, loop),
             *comparison.threads(now, baseline, owned),

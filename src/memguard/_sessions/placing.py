@@ -31,11 +31,13 @@ def place(sessions: Keeping, asked: Store | None) -> tuple[Store, Space]:
     # A container that has ended has no guard any more, and keeps nothing.
     name = sessions.label if guard is None else f"{guard.label}/{sessions.label}"
     if asked is not None:
+        _note(sessions, asked)
         return asked, asked.space(name, registry.clock)
     directory = None if guard is None else guard.state_directory()
     if directory is not None:
         try:
             store = _sqlite(sessions, directory, ours=directory == guard.home)
+            _note(sessions, store)
             return store, store.space(name, registry.clock)
         except StoreFailed as error:
             # Its text names the file and the cure, and nothing of any session.
@@ -47,6 +49,15 @@ def place(sessions: Keeping, asked: Store | None) -> tuple[Store, Space]:
             )
     memory = MemoryStore()
     return memory, memory.space(name, registry.clock)
+
+
+def _note(sessions: Keeping, store: Store) -> None:
+    """
+    Tell the audits of other guards whose file it is.
+    """
+    path = getattr(store, "path", None)
+    if isinstance(path, str):
+        sessions.registry.files.add(os.path.realpath(path))
 
 
 def lasts(sessions: Keeping) -> bool:
