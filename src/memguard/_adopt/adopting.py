@@ -88,7 +88,7 @@ def _adopt(
             raise TypeError(msg)
         held = getattr(obj, name, _NOTHING)
         if type(held) in BY_PLACE:
-            adapter = container_adapter()
+            adapter = container_adapter(failed)
             place = Place(obj, name, keep=keep)
             return _own(root, held, None, adapter, caps, frame, place=place)
     adapter = known_adapter(obj, failed)

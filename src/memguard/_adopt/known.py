@@ -87,6 +87,8 @@ BY_PLACE: Final = frozenset(
     }
 )
 
+_DICT: Final = identity(dict)
+
 Failed = Callable[[str, BaseException], None]
 
 #: Types that were looked up, by identity as in `_kinds.closers`.
@@ -117,12 +119,11 @@ def known_adapter(obj: object, failed: Failed) -> Adapter | None:
     return None
 
 
-def container_adapter() -> Adapter:
+def container_adapter(failed: Failed) -> Adapter:
     """
     The adapter of what is adopted by its place.
     """
-    found = _known.get(identity(dict)) or tuple(_own(dict))
-    return found[0]
+    return (_known.get(_DICT) or _learn(dict, failed))[0]
 
 
 def forget_plugins() -> None:

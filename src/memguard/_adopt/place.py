@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from memguard._kinds.closers import identity
 from memguard._kinds.references import Kept, Ref, on_collect
 
 if TYPE_CHECKING:
@@ -49,15 +50,16 @@ class Place:
         self._holder: Callable[[], Any]
         if isinstance(holder, ModuleType):
             name = holder.__name__
+        elif isinstance(holder, type):
+            name = holder.__qualname__
         else:
-            owner = holder if isinstance(holder, type) else type(holder)
-            name = owner.__qualname__
+            name = type(holder).__qualname__
         self._name = name
+        self.key: tuple[Any, str] = identity(holder), attribute
         if isinstance(holder, ModuleType) and sys.modules.get(name) is holder:
             self._holder = _ByName(name)
-            self.key: tuple[Any, str] = name, attribute
+            self.key = name, attribute
             return
-        self.key = id(holder), attribute
         if keep:
             self._holder = Kept(holder)
             return
