@@ -706,6 +706,7 @@ def test_its_face() -> None:
         store.lease_s,
         store.patience_s,
     )
+    assert "<RedisStore 'memguard'>" == repr(store)
 
 
 def test_the_store_imports_no_client(run_python: RunPython) -> None:

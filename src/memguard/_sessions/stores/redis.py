@@ -63,6 +63,9 @@ class RedisStore:
         """
         return RedisSpace(self._client, f"{{{self._prefix}:{name}}}", self._home)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prefix!r}>"
+
 
 def _awaits(client: Any) -> bool:
     """
