@@ -34,7 +34,7 @@ from memguard.testing import FakeProbe
 OBJECTS = 1_000_000
 MODULES = 300
 OWNED = 20_000
-PROCESSES = 7
+PROCESSES = 5
 LOADED = (
     *("asyncio", "concurrent.futures", "email.message", "http.server", "json"),
     *("logging.config", "multiprocessing", "sqlite3", "unittest", "xml.dom.minidom"),

@@ -91,7 +91,7 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
         size = _entry_bytes(obj, shape, length)
         scene.pace.step()
     level = scene.size_level(length, None if size is None else size * length)
-    usage = scene.codes.usage(place, obj)
+    usage = scene.codes.usage(place, obj, urgent=level > 0 or trend.growing)
     points = _points(shape, trend, level, usage)
     if points <= 0:
         return

@@ -35,6 +35,8 @@ __all__ = ("Survey",)
 _NAMES: Final = 5_000  # of one module
 _WARNED: Final = 64
 _EVERY: Final = 63
+_ATOMS: Final = frozenset((ATOM,))
+_CODE: Final = frozenset((ATOM, FUNCTION, METHOD))
 _NEW_NAMES: Final = 100
 
 _Modules = list[tuple[str, dict[str, Any]]]
@@ -109,10 +111,7 @@ class Survey:
         """
         annotated = names.get("__annotations__")
         own = annotated if type(annotated) is dict else {}
-        for attr, value in self._items(names):
-            shape = self._scene.shapes.of(type(value))
-            if shape is ATOM:
-                continue
+        for attr, value, shape in self._items(names, _ATOMS):
             if shape is CLASS or shape is FUNCTION or shape is LRU:
                 if not self._scene.only_counts and not self._is_elsewhere(
                     name, names, value, shape
@@ -123,16 +122,22 @@ class Survey:
             if made_here or self._homes.get(id(value), "").partition(":")[0] != "!":
                 self._homes[id(value)] = f"{'!' if made_here else ''}:{name}"
 
-    def _items(self, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _items(
+        self, names: dict[str, Any], skipped: frozenset[Shape]
+    ) -> Iterator[tuple[str, Any, Shape]]:
+        """
+        Names with values and their shapes, but for those to be skipped.
+        """
         step = self._scene.pace.step
-        step()
+        known, of = self._scene.shapes.known, self._scene.shapes.of
         for number, (name, value) in enumerate(first_items(names, _NAMES)):
             if not number & _EVERY:
                 step()
-            if type(name) is str and not (
-                name.startswith("__") and name.endswith("__")
-            ):
-                yield name, value
+            shape = known.get(id(type(value))) or of(type(value))
+            if shape in skipped or type(name) is not str:
+                continue
+            if name[:2] != "__" or name[-2:] != "__":
+                yield name, value, shape
 
     def _module(self, name: str, names: dict[str, Any], *, library: bool) -> None:
         place = Place(name, "", name, "module", library)
@@ -141,15 +146,11 @@ class Survey:
             self._warned(place, registry)
         if not library:
             self._names(place, len(names))
-        of = self._scene.shapes.of
-        for attr, value in self._items(names):
-            shape = of(type(value))
-            if shape is ATOM:
+        seen = self._scene.seen
+        for attr, value, shape in self._items(names, _CODE if library else _ATOMS):
+            if id(value) in seen:
                 continue
-            if library:
-                if shape is FUNCTION or shape is METHOD:
-                    continue
-            elif self._is_elsewhere(name, names, value, shape):
+            if not library and self._is_elsewhere(name, names, value, shape):
                 continue
             self._visitor.visit(place.attribute(attr, "module"), value, shape, 0)
 

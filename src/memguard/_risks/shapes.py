@@ -104,20 +104,23 @@ class Shapes:
     The shapes of types, for the time of one look: it holds the types it has seen.
     """
 
-    __slots__ = ("_known",)
+    __slots__ = ("_types", "known")
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[type, Shape]] = {}
+        #: Shapes by the identity of the type: to look one up is half of a call.
+        self.known: dict[int, Shape] = {}
+        # Held, so that no other type gets the identity of one.
+        self._types: list[type] = []
 
     def of(self, kind: type) -> Shape:
         """
         The shape of instances of *kind*. By identity: a metaclass may hash as it likes.
         """
-        known = self._known.get(id(kind))
-        if known is not None:
-            return known[1]
-        shape = _shape_of(kind)
-        self._known[id(kind)] = kind, shape
+        shape = self.known.get(id(kind))
+        if shape is None:
+            shape = _shape_of(kind)
+            self._types.append(kind)
+            self.known[id(kind)] = shape
         return shape
 
 

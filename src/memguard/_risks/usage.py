@@ -8,7 +8,6 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from memguard._records import record
@@ -30,9 +29,8 @@ __all__ = ("Codes", "Usage")
 
 _CODES: Final = 50_000  # of the application
 _READ: Final = 12  # pieces of code that are read for one container
-_SECONDS: Final = 0.15  # for reading code at one look
 _SHOWN: Final = 2
-_KEPT: Final = 500  # pieces of code whose instructions are kept for the look
+_KEPT: Final = 400  # pieces of code whose instructions are kept for the look
 _LRU: Final = type(lru_cache(len))
 _OF_CLASSES: Final = (
     types.FunctionType,
@@ -111,7 +109,6 @@ class Codes:
         self._by_name: _Index = {}
         self._by_free: _Index = {}
         self._count = 0
-        self._spent = 0.0
         # Code objects are kept by `_by_name` for as long.
         self._seen: set[int] = set()
         self._read: dict[int, list[Op]] = {}
@@ -152,13 +149,14 @@ class Codes:
             if type(one) is types.CodeType:
                 self._add_code(module, one)
 
-    def usage(self, place: Place, obj: Any) -> Usage:
+    def usage(self, place: Place, obj: Any, *, urgent: bool) -> Usage:
         """
         What code does with *obj*, which lies at *place*, by the name it has there.
+
+        For what is not *urgent* only so much code is read at one look.
         """
-        if self._spent > _SECONDS:
+        if not urgent and len(self._read) >= _KEPT:
             return UNKNOWN
-        began = perf_counter()
         filled: dict[str, None] = {}
         abroad: dict[str, None] = {}
         takes = measures = known = False
@@ -177,7 +175,6 @@ class Codes:
             is_made = place.owner == "instance" and code.co_name == "__init__"
             if deeds.fills and not is_made:
                 (filled if is_home else abroad)[place_of(code)] = None
-        self._spent += perf_counter() - began
         return Usage(
             tuple(filled), tuple(abroad), takes=takes, measures=measures, known=known
         )

@@ -60,6 +60,8 @@ _QUEUES: Final = (QUEUE, SIMPLE_QUEUE, ASYNC_QUEUE, PROCESS_QUEUE)
 _HELD: Final = (*_CONTAINERS, *_QUEUES, EXECUTOR)
 # How far is gone from a module's name: a class, an instance, its attribute, its entry.
 DEPTH: Final = 4
+_ATOMS: Final = frozenset((ATOM,))
+_CODE: Final = frozenset((ATOM, FUNCTION, METHOD, OBJECT))  # of a library's class
 _SMALL: Final = 64  # entries of a container that are looked into
 _VISITED: Final = 100_000  # things of the application
 _OF_CLASSES: Final = frozenset(
@@ -137,14 +139,13 @@ class Visitor:
     def _class(self, place: Place, kind: type, depth: int) -> None:
         if depth >= DEPTH:
             return
-        of = self._scene.shapes.of
+        known, of = self._scene.shapes.known, self._scene.shapes.of
+        skipped = _CODE if place.library else _ATOMS
         for name, value in list(namespace_of(kind).items()):
-            if type(value) is types.FunctionType and place.library:
+            shape = known.get(id(type(value))) or of(type(value))
+            if shape in skipped or type(name) is not str or name in _OF_CLASSES:
                 continue
-            shape = of(type(value))
-            if shape is ATOM or type(name) is not str or name in _OF_CLASSES:
-                continue
-            if shape is OBJECT and (place.library or is_foreign(type(value))):
+            if shape is OBJECT and is_foreign(type(value)):
                 continue
             if shape is CLASS and qualname_of(value) != f"{qualname_of(kind)}.{name}":
                 continue
