@@ -161,7 +161,7 @@ class Registry:
         if found is None:
             if name and len(names) >= _NAMES_A_KIND:
                 name = OTHER
-            found = names.setdefault(name, Tally())
+            found = names.get(name) or names.setdefault(name, Tally())
             if not name:
                 self.unnamed[kind] = found
         return found

@@ -3,8 +3,8 @@ Which adapter knows a type: found along the type's MRO, once for each type.
 
 Adapters are in files that are named after the library they are for. A file is loaded
 when an object of that library is met, and it finds the library's types in
-`sys.modules`. Adapters of other packages are loaded once, when an object comes whose
-very type none of memguard's own adapters knows; the nearest base decides then.
+`sys.modules`. Adapters of other packages are loaded once, when an object comes of a
+package that none of memguard's own adapters is for; the nearest base decides then.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def known_adapter(obj: object, failed: Failed) -> Adapter | None:
             return adapter
     if kind is FunctionType:
         # Decorators make them, of any package: these are not remembered by type.
-        for adapter in _of_bases(kind, _from_other_packages(failed)):
+        for adapter in _of_base(kind, _from_other_packages(failed)):
             if adapter.accepts(obj):
                 return adapter
     return None
@@ -138,9 +138,20 @@ def forget_plugins() -> None:
 
 
 def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
-    found = tuple(_of_bases(kind, _own(kind), only=kind))
+    top = _package_of(kind)
+    found = tuple(
+        adapter
+        for base in kind.__mro__
+        if _package_of(base) == top
+        for adapter in _of_base(base, _own(base))
+    )
     if not found:
-        found = tuple(_of_bases(kind, _from_other_packages(failed), own=True))
+        others = _from_other_packages(failed)
+        found = tuple(
+            adapter
+            for base in kind.__mro__
+            for adapter in _of_base(base, [*_own(base), *others])
+        )
     if not found or kind is FunctionType:
         return found  # asked again, when more is loaded
     key = identity(kind)
@@ -157,27 +168,24 @@ def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
     return found
 
 
-def _of_bases(
-    kind: type,
-    adapters: Sequence[Adapter],
-    *,
-    only: type | None = None,
-    own: bool = False,
-) -> Iterator[Adapter]:
+def _of_base(base: type, adapters: Sequence[Adapter]) -> Iterator[Adapter]:
     """
-    Those of *adapters*, and of memguard's *own*, that know *kind* or a base of it.
+    Those of *adapters* that know this very type.
     """
-    for base in kind.__mro__ if only is None else (only,):
-        for adapter in (*_own(base), *adapters) if own else adapters:
-            if any(one is base for one in adapter.types()):
-                yield adapter
+    for adapter in adapters:
+        if any(one is base for one in adapter.types()):
+            yield adapter
+
+
+def _package_of(kind: type) -> str:
+    return str(kind.__module__).partition(".")[0]
 
 
 def _own(kind: type) -> list[Adapter]:
     """
     Adapters of memguard for the library that *kind* comes from.
     """
-    top = str(kind.__module__).partition(".")[0]
+    top = _package_of(kind)
     found: list[Adapter] = []
     for name in FILES.get(top, ()):
         if NEEDS.get(name, top) not in sys.modules:
