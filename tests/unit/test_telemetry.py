@@ -16,6 +16,7 @@ from memguard._lifecycle.report import (
     ResourceReport,
     ShutdownReport,
 )
+from memguard._sessions.looking import told
 from memguard._telemetry import census
 from memguard._telemetry.names import Names
 from memguard._telemetry.observation import CacheRow, FigureRow, Observed, ResourceRow
@@ -86,6 +87,9 @@ def test_the_bounds_of_durations_rise() -> None:
     assert DURATION_BOUNDS[-2] >= 25.0
 
 
+SESSIONS_TOLD = tuple(told(None))
+
+
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 def test_what_nobody_knows_is_absent(row: Any) -> None:
     """
@@ -111,7 +115,8 @@ def test_every_point_has_the_attributes_of_its_row() -> None:
         caches=(CacheRow("c", 1, 2, 3, 4, 5, 6, {"size": 7}),),
         figures=tuple(
             FigureRow(kind, "f", dict.fromkeys(fields or ("ERROR",), 1))
-            for kind, fields in census._TOLD.items()
+            for kind, fields in (*census._TOLD.items(), ("sessions", SESSIONS_TOLD))
+            if (kind, fields) != ("sessions", ())
         ),
         own_bytes=10,
         budget_limit=1,

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from memguard._sessions.core import Core
     from memguard._sessions.slots import Slot
 
-__all__ = ("count_asleep", "list_ids", "look_up")
+__all__ = ("count_asleep", "list_ids", "look_up", "told")
+
+_COUNTS = ("created", "restored", "slept", "expired", "ended", "lost")
 
 
 def look_up(core: Core, id: str) -> Steps[SessionInfo | None]:
@@ -78,6 +80,24 @@ def count_asleep(core: Core) -> tuple[int, int]:
         return core.counted
     core.counted = core.space.count()
     return core.counted
+
+
+def told(core: Core | None) -> dict[str, int]:
+    """
+    The figures that can be had without waiting: no lock, and no store but memory.
+    """
+    if core is None:
+        return dict.fromkeys(
+            ("live", "hibernated", "live_bytes", "hibernated_bytes", *_COUNTS), 0
+        )
+    asleep, asleep_bytes = core.counted if core.keeps else core.space.count()
+    return {
+        "live": core.table.live,
+        "hibernated": asleep,
+        "live_bytes": core.table.live_bytes,
+        "hibernated_bytes": asleep_bytes,
+        **{name: getattr(core, name) for name in _COUNTS},
+    }
 
 
 def list_ids(core: Core) -> Steps[tuple[str, ...]]:

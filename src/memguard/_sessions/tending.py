@@ -113,6 +113,7 @@ class Tending:
             yield from beat(core)
             yield from touch(core)
             self._alone = yield core.ask(core.space.alone, core.lease.owner)
+            core.counted = yield core.ask(core.space.count)
         wanted = yield core.ask(core.space.wanted, core.lease.owner)
         self._alone = self._alone and not wanted
         for id in wanted:

@@ -45,6 +45,7 @@ _TOLD: Final[dict[str, tuple[str, ...]]] = {
         "failures",
     ),
     "log_handler": (),
+    "sessions": (),
     "container": ("entries", "max_entries", "bytes", "max_bytes"),
 }
 
@@ -228,11 +229,14 @@ def _note_figures(
     node: Node, names: Names, figures: dict[tuple[str, str], FigureRow]
 ) -> None:
     """
-    What limiters, sinks and log handlers tell; those under one name are summed up.
+    What limiters, sinks, log handlers and sessions tell; those under one name are
+    summed up.
     """
     found: Any = node
     if node.kind == "log_handler":
         told = found.handler.counts()
+    elif node.kind == "sessions":
+        told = found.figures()
     else:
         info = found.info()
         values = {field: getattr(info, field) for field in _TOLD[node.kind]}

@@ -25,6 +25,8 @@ __all__ = (
     "released",
     "requests",
     "resources",
+    "session_transitions",
+    "sessions",
     "shares",
     "sink_records",
 )
@@ -46,6 +48,9 @@ SINK: Final = "memguard.sink.name"
 OUTCOME: Final = "memguard.sink.outcome"
 LOG: Final = "memguard.log.name"
 LOG_LEVEL: Final = "memguard.log.level"
+SESSIONS: Final = "memguard.sessions.name"
+SESSION_STATE: Final = "memguard.session.state"
+TRANSITION: Final = "memguard.session.transition"
 GENERATION: Final = "cpython.gc.generation"
 SOURCE: Final = "memguard.limit.source"
 LEVEL: Final = "memguard.pressure.level"
@@ -212,3 +217,32 @@ def log_records(observed: Observed) -> Iterable[Point]:
         if row.kind == "log_handler":
             for level, many in row.figures.items():
                 yield many, {LOG: row.name, LOG_LEVEL: level}
+
+
+def sessions(suffix: str) -> Reader:
+    """
+    How many sessions there are, or their bytes, by state.
+    """
+
+    def read(observed: Observed) -> Iterable[Point]:
+        for row in observed.figures:
+            if row.kind == "sessions":
+                for state in _STATES:
+                    value = row.figures[f"{state}{suffix}"]
+                    yield value, {SESSIONS: row.name, SESSION_STATE: state}
+
+    return read
+
+
+def session_transitions(observed: Observed) -> Iterable[Point]:
+    """
+    What became of sessions.
+    """
+    for row in observed.figures:
+        if row.kind == "sessions":
+            for what in _TRANSITIONS:
+                yield row.figures[what], {SESSIONS: row.name, TRANSITION: what}
+
+
+_STATES: Final = ("live", "hibernated")
+_TRANSITIONS: Final = ("created", "restored", "slept", "expired", "ended", "lost")

@@ -71,6 +71,7 @@ def reference() -> str:
         ("Adopted containers", ("memguard.container.",)),
         ("The budget of caches and rings", ("memguard.budget.",)),
         ("Limiters", ("memguard.limiter.",)),
+        ("Sessions", ("memguard.session.",)),
         ("Sinks", ("memguard.sink.",)),
         ("Logs", ("memguard.log.",)),
         ("Shutdown", ("memguard.shutdown.",)),

@@ -25,8 +25,11 @@ from memguard._telemetry.readers import (
     OUTCOME,
     REASON,
     RESULT,
+    SESSION_STATE,
+    SESSIONS,
     SINK,
     SOURCE,
+    TRANSITION,
     TYPE,
     Reader,
     caches,
@@ -41,6 +44,8 @@ from memguard._telemetry.readers import (
     released,
     requests,
     resources,
+    session_transitions,
+    sessions,
     shares,
     sink_records,
 )
@@ -424,6 +429,33 @@ TABLE: Final[tuple[Instrument, ...]] = (
         log_records,
         LOG,
         LOG_LEVEL,
+    ),
+    _amount(
+        "memguard.session.count",
+        "{session}",
+        "Sessions by state: live here, and hibernated in their store, which other"
+        " workers may share. What sleeps is counted every few seconds.",
+        sessions(""),
+        SESSIONS,
+        SESSION_STATE,
+    ),
+    _amount(
+        "memguard.session.memory.usage",
+        "By",
+        "What sessions take up by their last encodings, in memory (live) and in their"
+        " store (hibernated).",
+        sessions("_bytes"),
+        SESSIONS,
+        SESSION_STATE,
+    ),
+    _counter(
+        "memguard.session.transitions",
+        "{session}",
+        "What became of sessions: created, restored, slept (hibernated), expired,"
+        " ended, or lost to another worker.",
+        session_transitions,
+        SESSIONS,
+        TRANSITION,
     ),
     Instrument(
         "memguard.shutdown.duration",
