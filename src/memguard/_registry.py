@@ -46,7 +46,11 @@ def live_registries() -> list[Registry]:
     """
     The registries of all guards of this process.
     """
-    return [one for one in _registries if not one.detached]
+    while True:
+        try:
+            return [one for one in _registries if not one.detached]
+        except RuntimeError:
+            continue  # another thread has made one meanwhile
 
 
 class Registry:
@@ -205,11 +209,11 @@ class Registry:
         """
         Note a watched object whose scope has ended.
         """
-        if len(self.expected) >= _EXPECTED_KEPT:
-            with self.lock:
+        with self.lock:  # whoever prunes would lose what comes meanwhile
+            if len(self.expected) >= _EXPECTED_KEPT:
                 alive = [one for one in self.expected if one.alive]
                 self.expected = alive[-(_EXPECTED_KEPT // 2) :]
-        self.expected.append(expected)
+            self.expected.append(expected)
 
     def background(self, loop: Any, closing: Any) -> None:
         """
