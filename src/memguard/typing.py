@@ -177,6 +177,8 @@ class Adapter:
     inherited: ClassVar[bool] = False
     #: True where `apply` is no matter of a moment: `trim` keeps the caps, once a tick.
     trims: ClassVar[bool] = False
+    #: True where `close` waits for threads or processes: never in a loop's own thread.
+    waits: ClassVar[bool] = False
     #: True where `force` ends the object without waiting.
     forces: ClassVar[bool] = False
     #: True where `close` is an `async def`. Found out by itself.

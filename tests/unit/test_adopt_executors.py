@@ -4,6 +4,7 @@ Adopted executors: their workers, what waits for them, and an end within a time.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from typing import Any
 import pytest
 
 from memguard import Guard
+from memguard.errors import WouldBlockLoop
 
 WITHIN = 5.0
 
@@ -122,6 +124,33 @@ def test_a_shutdown_cancels_what_waits_and_lets_the_rest_end() -> None:
     assert waiting.cancelled()
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(hold)
+
+
+def test_a_close_by_hand_never_holds_a_loop_up() -> None:
+    """
+    In a loop `aclose` is the verb, and the loop goes on meanwhile.
+    """
+
+    async def main() -> None:
+        begun, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            begun.set()
+            go_on.wait(WITHIN)
+
+        executor = ThreadPoolExecutor(1)
+        handle = Guard().adopt(executor)
+        executor.submit(hold)
+        await asyncio.to_thread(begun.wait, WITHIN)
+        with pytest.raises(WouldBlockLoop, match="aclose"):
+            handle.close()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        await handle.aclose()
+        assert go_on.is_set()
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            executor.submit(hold)
+
+    asyncio.run(main())
 
 
 def test_a_thread_that_hangs_is_abandoned_and_named() -> None:

@@ -13,7 +13,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
-from memguard._adopt.at_home import close_at_home, home_of, stack_of
+from memguard._adopt.at_home import close_at_home, home_of, release_at_home, stack_of
 from memguard._adopt.caps import checked_caps
 from memguard._adopt.info import AdoptedInfo, info_of
 from memguard._adopt.known import PHASES
@@ -335,9 +335,7 @@ class Adopted(Node):
         if self.registry.detached or not self.claim():
             return
         try:
-            result = self._release()
-            if result is not None and hasattr(result, "__await__"):
-                await result
+            await release_at_home(self)
         except Gone:
             self.registry.tell_collected(self)
             self.settle(COLLECTED)

@@ -38,6 +38,7 @@ class Scheduler(Adapter):
     )
     # The thread of one that runs keeps it.
     must_close = False
+    waits = True
 
     def types(self) -> tuple[type, ...]:
         return loaded_types("apscheduler.schedulers.base:BaseScheduler")
@@ -84,6 +85,7 @@ class AsyncScheduler(Scheduler):
     """
 
     affinity = "loop"
+    waits = False
 
     def types(self) -> tuple[type, ...]:
         return loaded_types("apscheduler.schedulers.asyncio:AsyncIOScheduler")

@@ -15,7 +15,7 @@ from memguard.errors import WouldBlockLoop
 if TYPE_CHECKING:
     from memguard._adopt.adopted import Adopted
 
-__all__ = ("close_at_home", "home_of", "stack_of")
+__all__ = ("close_at_home", "home_of", "release_at_home", "stack_of")
 
 # Waiting for a loop in another thread is bounded.
 _WAIT_S: Final = 30.0
@@ -26,11 +26,11 @@ def close_at_home(node: Adopted) -> bool:
     Close *node* in its loop; False where it may be closed right here.
 
     Waits for the loop of another thread, 30 s at most. Raises WouldBlockLoop where
-    the close would have to be awaited in this thread's running loop.
+    the close would have to be awaited in this thread's running loop, or would hold it.
     """
     home = None if node.loop is None else node.loop()
     here = running_loop()
-    if node.awaits and here is not None:
+    if here is not None and (node.awaits or node.adapter.waits):
         verb = "close()"
         raise WouldBlockLoop(verb, "await handle.aclose()")
     if home is not None and home is not here and home.is_running():
@@ -45,6 +45,20 @@ def close_at_home(node: Adopted) -> bool:
     else:
         return False
     return True
+
+
+async def release_at_home(node: Adopted) -> None:
+    """
+    Release *node*, which is claimed: in this loop, or beside it where that waits.
+    """
+    if node.adapter.waits:
+        import asyncio
+
+        await asyncio.to_thread(node._release)
+        return
+    result = node._release()
+    if result is not None and hasattr(result, "__await__"):
+        await result
 
 
 def home_of(node: Adopted) -> ref[Any] | None:

@@ -38,6 +38,7 @@ class Executor(Adapter):
     # An executor that is collected ends its workers by itself.
     must_close = False
     forces = True
+    waits = True
 
     def types(self) -> tuple[type, ...]:
         return loaded_types("concurrent.futures._base:Executor")

@@ -33,6 +33,7 @@ class _Child(Adapter):
     phase = "process"
     cannot = _CANNOT
     forces = True
+    waits = True
 
     def close(self, obj: Any) -> None:
         known: Any = info_of(obj)
@@ -121,6 +122,7 @@ class Pool(Adapter):
         " source ahead; hand work in through a memguard limiter (limiter.map), which"
         " reads as fast as results are taken"
     )
+    waits = True
     forces = True
 
     def types(self) -> tuple[type, ...]:

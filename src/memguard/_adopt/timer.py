@@ -34,6 +34,7 @@ class ThreadTimer(Adapter):
     )
     # Its thread keeps it; without one it was never started, or is over.
     must_close = False
+    waits = True
 
     def types(self) -> tuple[type, ...]:
         return (threading.Timer,)
