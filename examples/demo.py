@@ -1,8 +1,12 @@
 """
 The demonstration: both examples under real load, stopped by SIGTERM in the middle.
 
+Before that, guests of the chat come back within the grace and after it, and a worker of
+the web service is killed in mid-load; after it, both start again and know everybody.
+
 Prints live counters and the shutdown reports, then what each cap saves. Exits 0 only if
-no request failed, every audit is clean and every cap saves memory.
+no request failed, no answered message was lost, every audit is clean and every cap
+saves memory.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import savings
-from load import ChatLoad, Tally, WebLoad, get_json, wait_until_up
+import scenes
+from load import ChatLoad, Tally, Visitor, WebLoad, get_json, wait_until_up
 
 HERE = Path(__file__).resolve().parent
 LOAD_S = float(os.environ.get("DEMO_SECONDS", "8"))
 CLIENTS = 8
+GRACE_S = 2.0
 
 
 def free_port() -> int:
@@ -43,15 +49,9 @@ def chat_stats(port: int) -> dict[str, Any]:
     """
     Ask the chat server for its counters, as one of its users.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
-        with peer.makefile("rwb") as lines:
-            lines.write(b"observer\n/stats\n")
-            lines.flush()
-            while True:
-                line = lines.readline()
-                if line.startswith(b"{") or not line:
-                    stats: dict[str, Any] = json.loads(line or b"{}")
-                    return stats
+    with Visitor(port, "observer") as observer:
+        stats: dict[str, Any] = observer.ask("/stats") or {}
+        return stats
 
 
 def show(name: str, second: int, tally: Tally, stats: dict[str, Any]) -> None:
@@ -59,7 +59,11 @@ def show(name: str, second: int, tally: Tally, stats: dict[str, Any]) -> None:
         kind["kind"]: kind["live"] for kind in stats.get("kinds", ()) if kind["live"]
     }
     counted = ", ".join(f"{many} {kind}" for kind, many in sorted(live.items()))
-    print(f"  {second:2d} s  {name:11s} {tally.done:6d} answers | owned: {counted}")
+    asleep = stats.get("sessions", {}).get("hibernated", 0)
+    print(
+        f"  {second:2d} s  {name:11s} {tally.done:6d} answers | owned: {counted};"
+        f" {asleep} sessions sleep"
+    )
 
 
 def stop(process: subprocess.Popen[bytes], *tallies: Tally) -> float:
@@ -89,6 +93,7 @@ def verdict(
         f"  {name}: {len(found)} of {expected} shutdown report(s),"
         f" {'all clean' if clean else 'NOT clean'}; {tally.done} answers,"
         f" {len(failures)} failed, {tally.refused_after_stop} came after the stop"
+        + (f", {tally.cut_off} broke off at the kill" if tally.cut_off else "")
     )
     for failure in failures[:5]:
         print(f"    failed: {failure}")
@@ -103,17 +108,29 @@ class Service:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.is_web = name == "flask_app"
-        self.port = free_port()
-        self.file = folder / f"{name}.jsonl"
-        self.process = start(
-            [sys.executable, *_COMMANDS[name]],
-            HERE / name,
-            CHAT_BIND=f"127.0.0.1:{self.port}",
-            CHAT_DATABASE=str(folder / "chat.sqlite3"),
-            CHAT_ARCHIVE=str(folder / f"{name}-archive.jsonl"),
-            MEMGUARD_REPORT_FILE=str(self.file),
-        )
+        self.folder = folder
+        self.start()
         self.load = (WebLoad if self.is_web else ChatLoad)(self.port, CLIENTS)
+
+    def start(self, times: int = 1) -> None:
+        """
+        A process of it, for the first time or once more.
+        """
+        self.port = free_port()
+        self.file = self.folder / f"{self.name}-{times}.jsonl"
+        self.process = start(
+            [sys.executable, *_COMMANDS[self.name]],
+            HERE / self.name,
+            CHAT_BIND=f"127.0.0.1:{self.port}",
+            CHAT_DATABASE=str(self.folder / "chat.sqlite3"),
+            CHAT_ARCHIVE=str(self.folder / f"{self.name}-archive.jsonl"),
+            CHAT_COLD=str(self.folder / f"{self.name}-cold.jsonl"),
+            CHAT_GRACE=f"{GRACE_S}s",
+            MEMGUARD_REPORT_FILE=str(self.file),
+            # Where sessions are kept: else it would be your own ~/.local/state.
+            XDG_STATE_HOME=str(self.folder / "state"),
+            STATE_DIRECTORY="",
+        )
 
     def stats(self) -> dict[str, Any]:
         return get_json(self.port, "/stats") if self.is_web else chat_stats(self.port)
@@ -126,9 +143,27 @@ class Service:
             f"  health: {health['status']}, level {health['level']}, {health['memory']}"
         )
 
+    @property
+    def reports_due(self) -> int:
+        return 2 if self.is_web else 1  # gunicorn runs two workers
+
     def verdict(self) -> bool:
-        expected = 2 if self.is_web else 1  # gunicorn runs two workers
-        return verdict(self.name, reports(self.file), expected, self.load.finish())
+        found = reports(self.file)
+        return verdict(self.name, found, self.reports_due, self.load.finish())
+
+    def come_back(self) -> bool:
+        """
+        Everybody finds what was there before the restart; the second stop is clean.
+        """
+        if isinstance(self.load, WebLoad):
+            well = scenes.return_to_web(self.port, self.load)
+        else:
+            well = scenes.return_to_chat(self.port, self.load)
+        stop(self.process)
+        found = reports(self.file)
+        clean = len(found) == self.reports_due and all(one["clean"] for one in found)
+        print(f"  {self.name} ended again, {'clean' if clean else 'NOT clean'}")
+        return well and clean
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -163,19 +198,34 @@ def run(services: list[Service]) -> bool:
     print("memguard demo:", " and ".join(service.name for service in services))
     for service in services:
         wait_until_up(service.port)
+    well = [True]
+    for service in services:
+        if not service.is_web:
+            print("sessions that sleep")
+            well.append(scenes.fall_asleep(service.port, GRACE_S))
+    print("load")
+    for service in services:
         service.load.start()
     pause = threading.Event()
     for second in range(1, int(LOAD_S) + 1):
         pause.wait(1)
         for service in services:
             show(service.name, second, service.load.tally, service.stats())
+            if second == int(LOAD_S) // 2 and isinstance(service.load, WebLoad):
+                scenes.kill_a_worker(service.port, service.load)
     for service in services:
         print(service.health())
     print("SIGTERM, in mid-load")
     for service in services:
         took = stop(service.process, service.load.tally)
         print(f"{service.name} ended in {took:.2f} s")
-    well = [service.verdict() for service in services]
+    well += [service.verdict() for service in services]
+    print("a warm restart")
+    for service in services:
+        service.start(2)
+    for service in services:
+        wait_until_up(service.port)
+        well.append(service.come_back())
     print("all clean" if all(well) else "NOT clean: see above")
     return all(well)
 

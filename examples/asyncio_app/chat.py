@@ -2,8 +2,11 @@
 A line chat on plain asyncio: reconnect within 30 s and nothing of yours is lost.
 
 Run it with `python chat.py`, talk to it with `nc 127.0.0.1 7777`: the first line is
-your name, every other line goes to everybody. `/stats`, `/history` (what you said) and
-`/said` (what everybody said) are answered.
+your name, every other line goes to everybody. `/stats`, `/history` (what you said),
+`/said` (what everybody said) and `/drafts` are answered; `/draft ...` keeps one.
+
+Who stays away for longer than the grace sleeps on disk: visits and history come back
+with the next connection, also after a restart. Drafts are not saved: they do not.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import logging
 import os
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 import memguard
@@ -25,10 +29,15 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import telemetry
 
 rooms = memguard.emitter("rooms", max_listeners=None)
-chat = memguard.sessions("chat", ttl="1h", hibernate_after="10m", grace="30s")
+chat = memguard.sessions(
+    "chat",
+    ttl="1h",
+    hibernate_after="10m",
+    grace=os.environ.get("CHAT_GRACE", "30s"),
+    archive=os.environ.get("CHAT_COLD", "conversations.jsonl"),
+)
 
 # A sink: every line as one of JSON, in rotated files; the disk never holds up the loop.
-archive = memguard.sink(os.environ.get("CHAT_ARCHIVE", "chat.jsonl"), keep=3)
 archive = memguard.sink(os.environ.get("CHAT_ARCHIVE", "chat.jsonl"), keep=3)
 
 # What the whole room said last, and how long each line took to reach everybody.
@@ -64,16 +73,18 @@ async def talk(
     async with chat.connect(name) as conn:  # a child of the user's session
         session = conn.session
         history = session.ring("messages", of=str, max_entries=20)
+        session.cache("drafts", max_entries=5)  # not saved, as everything but rings
         session.data["visits"] = session.data.get("visits", 0) + 1
         conn.register(writer, close="close")
         conn.timer(lambda: send(writer, b"ping\n"), every="10s", name="heartbeat")
         conn.listen(rooms, "line", lambda line: send(writer, line))
+        await session.asave()  # who was greeted is known from now on
         if session.data["visits"] == 1:
             # Belongs to the session: a reconnect finds it still running.
             session.spawn(welcome(name), name="welcome")
         writer.write(f"hello, visit {session.data['visits']}\n".encode())
         async for raw in reader:
-            await answer(raw, history, writer)
+            await answer(raw, session, history, writer)
             await writer.drain()
 
 
@@ -83,11 +94,20 @@ def send(writer: asyncio.StreamWriter, line: bytes) -> None:
 
 
 async def answer(
-    raw: bytes, history: memguard.Ring[str], writer: asyncio.StreamWriter
+    raw: bytes,
+    session: memguard.Session,
+    history: memguard.Ring[str],
+    writer: asyncio.StreamWriter,
 ) -> None:
     line = raw.decode().strip()
     if line == "/stats":
-        writer.write(json.dumps(stats()).encode() + b"\n")
+        sessions = await asyncio.to_thread(chat.stats)  # counts those on disk as well
+        writer.write(json.dumps(stats(sessions)).encode() + b"\n")
+    elif line.startswith("/draft "):
+        session.cache("drafts", max_entries=5).put(line[7:], None)
+    elif line == "/drafts":
+        drafts = session.cache("drafts", max_entries=5)
+        writer.write(json.dumps(list(drafts)).encode() + b"\n")
     elif line == "/history":
         writer.write(json.dumps(history.recent(20)).encode() + b"\n")
     elif line == "/said":
@@ -105,18 +125,25 @@ async def answer(
             await archive.awrite({"at": round(time.time(), 3), "line": line})
 
 
-def stats() -> dict[str, Any]:
+def stats(sessions: Any) -> dict[str, Any]:
     """
     What there is and how it goes.
     """
     told = fanout.stats()
     return {
         **memguard.snapshot().to_dict(),
+        "sessions": asdict(sessions),
+        "memory": memguard.current().memory().to_dict(),
         "said": {"newest": said.recent(3), "bytes": said.info().bytes},
         "fanout": {"count": told.count, "p50": told.p50, "p99": told.p99},
         "badges": badge.info().entries,
         "archived": archive.info().records,
     }
+
+
+@chat.on_restore
+def back(session: memguard.Session) -> None:
+    rooms.emit("line", f"* {session.id} is back\n".encode())
 
 
 async def welcome(name: str) -> None:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from flask import Flask, Response, abort, g, request
@@ -21,6 +22,7 @@ from memguard.integrations.flask import Memguard
 
 DATABASE = os.environ.get("CHAT_DATABASE", "chat.sqlite3")
 ARCHIVE = os.environ.get("CHAT_ARCHIVE", "chat.jsonl")
+COLD = os.environ.get("CHAT_COLD", "conversations.jsonl")
 
 app = Flask(__name__)
 Memguard(app, health="/healthz")
@@ -106,8 +108,22 @@ def measure(response: Response) -> Response:
     return response
 
 
-# Sessions: the last 20 messages of each user, asleep after 10 minutes, gone after 1 h.
-chat = memguard.sessions("chat", ttl="1h", hibernate_after="10m", grace="30s")
+# Sessions: the last 20 messages of each user. The workers share them: each has at most
+# 20 live, those that were used last; the others sleep on disk, where any worker finds
+# them. What nobody has used for 1 h goes to an archive.
+chat = memguard.sessions(
+    "chat", ttl="1h", hibernate_after="10m", max_live=20, archive=COLD
+)
+
+
+@chat.on_restore
+def back(session: memguard.Session) -> None:
+    events.append({"tenant": session.id.partition(":")[0]}, key="restored")
+
+
+@chat.on_expire
+def over(expired: memguard.ExpiredSession) -> None:
+    events.append({"posted": expired.data.get("posted", 0)}, key="expired")
 
 
 def user() -> str:
@@ -119,7 +135,8 @@ def post(tenant: str) -> dict[str, Any]:
     text = str((request.get_json(silent=True) or {}).get("text", ""))
     if not 0 < len(text) <= tenant_config(tenant)["max_length"]:
         abort(422)
-    with chat.open(f"{tenant}:{user()}") as session:
+    # durable: who gets an answer finds the message again, whatever happens to us.
+    with chat.open(f"{tenant}:{user()}", durable=True) as session:
         history = session.ring("messages", of=str, max_entries=20)
         history.append(text)
         session.data["posted"] = session.data.get("posted", 0) + 1
@@ -158,6 +175,7 @@ def stats() -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         **memguard.snapshot().to_dict(),
+        "sessions": asdict(chat.stats()),
         "cache": tenant_config.info().entries,
         "events": {"newest": events.recent(3), "counts": events.counts()},
         "latency": {"count": latency.count, "p50": latency.p50, "p99": latency.p99},

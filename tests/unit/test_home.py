@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ import pytest
 import memguard
 from memguard._default import reset_default
 from memguard._process.home import home_of
-from memguard._sessions.stores.sqlite.space import SqliteSpace
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -219,68 +217,3 @@ def test_programs_find_their_own_again(run_python: RunPython, tmp_path: Path) ->
     two.write_text(text)
     said = [run_python(path, cwd=tmp_path).stdout for path in (one, one, two, one)]
     assert ["1\n", "2\n", "1\n", "3\n"] == said
-
-
-def test_a_sweep_under_way_leaves_no_open_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """
-    What looks for expired sessions while the store is closed closes it once more.
-    """
-    sweeping, closed = threading.Event(), threading.Event()
-    due, close = SqliteSpace.due, SqliteSpace.close
-
-    def slow(space: SqliteSpace, *args: Any) -> Any:
-        sweeping.set()
-        assert closed.wait(5)
-        return due(space, *args)
-
-    def tell(space: SqliteSpace) -> None:
-        close(space)
-        closed.set()
-
-    monkeypatch.setattr(SqliteSpace, "due", slow)
-    monkeypatch.setattr(SqliteSpace, "close", tell)
-    guard = memguard.Guard(state_dir=tmp_path)
-    guard.sessions("visits")
-    guard.start()
-    assert sweeping.wait(5)
-
-    report = guard.shutdown()
-
-    assert report.clean, str(report)
-
-
-def test_an_alarm_that_comes_late_opens_nothing(tmp_path: Path) -> None:
-    """
-    One that rings while the guard is shut down finds no sessions to look after.
-    """
-    guard = memguard.Guard(state_dir=tmp_path)
-    sessions = guard.sessions("visits")
-    guard.start()
-    core = sessions.core
-    assert guard.shutdown().clean
-    opened = sessions.core.space._database.opened
-
-    sessions._core = None
-    sessions._rang()
-    sessions._sweep(core)
-
-    assert sessions._core is None
-    assert opened == core.space._database.opened
-
-
-def test_a_block_that_outlasts_the_shutdown_opens_nothing(tmp_path: Path) -> None:
-    """
-    What it has not saved is told, and lost; the store stays closed.
-    """
-    guard = memguard.Guard(state_dir=tmp_path)
-    sessions = guard.sessions("visits")
-    guard.start()
-    with sessions.open("ann") as session:
-        database = sessions.core.space._database
-        session.data["visits"] = 1
-        report = guard.shutdown("100ms")
-        assert database._connection is None
-    assert database._connection is None
-    assert report.audit.clean, str(report)

@@ -42,7 +42,7 @@ class Connection(Scope):
         sessions = self.session.owner
         super().settle(ending)
         if sessions is not None:
-            sessions.core.connection_ended(self)
+            self.session._core.connection_ended(self)
 
     def __enter__(self) -> NoReturn:
         msg = (

@@ -142,11 +142,12 @@ class Core:
     def _asked(self, verb: Callable[..., Any], *args: Any) -> Any:
         if self.gone:
             raise ScopeClosed(self.sessions._ended_text())
-        answer = verb(*args)
-        if self.gone and not self.store.awaits:
-            # The shutdown was quicker: this may have opened the store again.
-            self.space.close()
-        return answer
+        try:
+            return verb(*args)
+        finally:
+            if self.gone and not self.store.awaits:
+                # The shutdown was quicker: this may have opened the store again.
+                self.space.close()
 
     def apart(self, steps: Steps[Any], slot: Slot, *, awaits: bool = False) -> Apart:
         """

@@ -135,13 +135,13 @@ def _restore(core: Core, coming: _Coming) -> Steps[Session]:
         stored, version = claim.record, claim.version
     slot.lease, slot.contended = coming.lease, claim.contended
     restored = False
-    session = coming.session = Session(core.sessions, slot)
+    session = coming.session = Session(core, slot)
     if stored is not None:
         restored = yield from _fill(core, coming, session, stored)
     slot.version = version if restored else 0
     with table.lock:
-        if session.state > OPEN:
-            raise ScopeClosed(session._ended_text())
+        if session.state > OPEN or core.alarm.over:
+            raise ScopeClosed(core.sessions._ended_text())
         slot.session = session
         latch = table.came(slot, core.now())
         if restored:

@@ -191,11 +191,11 @@ class Alarm:
     Too early a call does no harm, so it is only ever moved forward.
     """
 
-    __slots__ = ("_at", "_handle", "_over", "_ring")
+    __slots__ = ("_at", "_handle", "_ring", "over")
 
     def __init__(self, ring: Callable[[], object]) -> None:
         self._ring = ring
-        self._over = False
+        self.over = False
         self._handle: Handle | None = None
         self._at = 0.0
 
@@ -203,7 +203,7 @@ class Alarm:
         """
         Ring by *when* if the guard runs; without it there is nothing to ring for.
         """
-        if self._over or not registry.running or when is None:
+        if self.over or not registry.running or when is None:
             self.cancel()
         elif self._handle is None or when < self._at:
             self.cancel()
@@ -220,7 +220,7 @@ class Alarm:
         """
         Never ring again.
         """
-        self._over = True
+        self.over = True
         self.cancel()
 
     def cancel(self) -> None:

@@ -238,9 +238,8 @@ class Keeping(Branch):
         with old.table.lock:
             old.alarm.end()
         # The shutdown has closed the sessions before; these came in late.
-        for child in reversed(self.children()):
-            Close(child, later=True).perform(_CLOSE)  # type: ignore[arg-type]
-        steps = depart(old)
+        late: Any = self.children()[::-1]
+        steps = depart(old, late)
         if running_loop() is None:
             run(steps, _CLOSE)
             return None

@@ -102,7 +102,7 @@ def fetch(session: Session, name: str, older: Older, low: int, high: int) -> Non
     Inside a loop that raises WouldBlockLoop, unless they came when it woke up.
     """
     numbers = older.lacking(low, high)
-    core = session._sessions().core
+    core = session._core_of()
     if numbers:
         pages = core.ask(core.space.pages, session.id, name, numbers).perform(_READ)
         took(session, older, numbers, pages)
@@ -122,4 +122,4 @@ def took(
     lost = len(asked) - len(pages)
     if lost:
         error = Torn(f"{lost} pages of a ring are not in the store of its session")
-        session._sessions().core.failed(_READING, error)
+        session._core_of().failed(_READING, error)

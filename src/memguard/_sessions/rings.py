@@ -81,14 +81,14 @@ class SessionRing(Ring[_T], Generic[_T]):
         """
         Take over what was saved; older pages are left where they are, if they may be.
         """
-        head, values, fetched = kept.open(session._sessions().options.codec)
+        head, values, fetched = kept.open(session._core_of().options.codec)
         pages = head.get("pages")
         older = None
         if pages is not None and self._is_whole:
             apart = Older(pages[0], pages[1], fetched)
             fetch(session, self.label, apart, apart.first, apart.end)
             head, values = complete(
-                session._sessions().options.codec, apart, head, values
+                session._core_of().options.codec, apart, head, values
             )
         elif pages is not None:
             older = Older(pages[0], pages[1], fetched)
@@ -262,7 +262,7 @@ class SessionSeries(Series):
         """
         Take over what was saved.
         """
-        head, values, _ = kept.open(session._sessions().options.codec)
+        head, values, _ = kept.open(session._core_of().options.codec)
         self.load([head, *values])
         self._saved = self.version
 

@@ -23,6 +23,7 @@ from memguard.errors import ScopeClosed
 if TYPE_CHECKING:
     from memguard._kinds.ring import Ring
     from memguard._kinds.series import Series
+    from memguard._sessions.core import Core
     from memguard._sessions.keeping import Keeping
     from memguard._sessions.shelf import Shelf
     from memguard._sessions.slots import Slot
@@ -46,16 +47,18 @@ class Session(Scope):
     ends it.
     """
 
-    __slots__ = ("_kept", "_shelf", "_slot", "data", "id")
+    __slots__ = ("_core", "_kept", "_shelf", "_slot", "data", "id")
 
     kind: ClassVar[str] = "session"
     phase = Phase.SESSIONS
 
     owner: Keeping | None
 
-    def __init__(self, owner: Keeping, slot: Slot) -> None:
+    def __init__(self, core: Core, slot: Slot) -> None:
+        owner = core.sessions
         # Named after its container: an id is a user's value and is in no report.
         super().__init__(owner, owner.label)
+        self._core = core
         self.id = slot.id
         self.data = SessionData()
         self._slot = slot
@@ -153,22 +156,21 @@ class Session(Scope):
         for what JSON does not know, ScopeClosed when the session is not live any more,
         SessionLost when another process has taken it over, StoreFailed.
         """
-        run(save(self._sessions().core, self), _SAVE)
+        run(save(self._core_of(), self), _SAVE)
 
     async def asave(self) -> None:
         """
         As `save`, while the loop goes on.
         """
-        await arun(save(self._sessions().core, self))
+        await arun(save(self._core_of(), self))
 
-    def _sessions(self) -> Keeping:
+    def _core_of(self) -> Core:
         """
-        The container it belongs to. ScopeClosed when it does not any more.
+        What brought it in. ScopeClosed when it does not belong there any more.
         """
-        owner = self.owner
-        if owner is None or self.registry.detached:
+        if self.owner is None or self.registry.detached:
             raise ScopeClosed(self._ended_text())
-        return owner
+        return self._core
 
     @property
     def dirty(self) -> bool:
@@ -233,25 +235,24 @@ class Session(Scope):
         End the session, as `sessions.end(id)` does: nothing of it is kept.
         """
         if self.state < CLOSING and self.owner is not None:
-            run(end(self._sessions().core, self.id), _CLOSE)
+            run(end(self._core_of(), self.id), _CLOSE)
 
     async def aclose(self) -> None:
         """
         End the session, as `sessions.aend(id)` does.
         """
         if self.state < CLOSING and self.owner is not None:
-            await whole(self.registry, end(self._sessions().core, self.id))
+            await whole(self.registry, end(self._core_of(), self.id))
 
     @property
     def drains(self) -> bool:  # type: ignore[override]
         """
         True when it has to be saved before its process ends.
         """
-        sessions = self.owner
-        return sessions is not None and sessions.core.keeps and self.dirty
+        return self.owner is not None and self._core.keeps and self.dirty
 
     def _drain(self) -> Any:
-        steps = save(self._sessions().core, self)
+        steps = save(self._core_of(), self)
         if running_loop() is None:
             return run(steps, _SAVE)
         return arun(steps)
@@ -263,7 +264,7 @@ class Session(Scope):
         sessions = self.owner
         super().settle(ending)
         if sessions is not None:
-            sessions.core.session_ended(self)
+            self._core.session_ended(self)
 
     def memory_bytes(self) -> int | None:
         """

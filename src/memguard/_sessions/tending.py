@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from memguard._sessions.closing import Close
 from memguard._sessions.leasing import NO_LEASE, beat, leave
 from memguard._sessions.leaving import sleep
+from memguard._sessions.saving import save
 from memguard._sessions.steps import Call, Refusal, Steps, run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from memguard._sessions.core import Core
     from memguard._sessions.keeping import Keeping
+    from memguard._sessions.session import Session
     from memguard.typing import Handle
 
 __all__ = ("Tending", "depart")
@@ -138,10 +143,17 @@ def touch(core: Core) -> Steps[None]:
         yield core.ask(core.space.touch, lease.owner, expiries)
 
 
-def depart(core: Core) -> Steps[None]:
+def depart(core: Core, late: Sequence[Session]) -> Steps[None]:
     """
-    Give everything back that is ours, and close the store.
+    Save and close the last sessions, give everything back, and close the store.
     """
+    for session in late:
+        if core.keeps and session.dirty:
+            try:
+                yield from save(core, session)
+            except Exception as error:
+                core.failed("saving a session", error)
+        yield Close(session, later=True)
     try:
         if core.lease is not NO_LEASE:
             yield from touch(core)
