@@ -30,7 +30,7 @@ from load import ChatLoad, Tally, Visitor, WebLoad, get_json, wait_until_up
 HERE = Path(__file__).resolve().parent
 LOAD_S = float(os.environ.get("DEMO_SECONDS", "8"))
 CLIENTS = 8
-GRACE_S = 2.0
+GRACE_S = 3.0
 
 
 def free_port() -> int:

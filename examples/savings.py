@@ -13,15 +13,21 @@ import sys
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import memguard
+from memguard.testing import FakeClock
 
+CLOCK = FakeClock()
 EVENTS = 20_000
 TENANTS = 5_000
 USERS = 100
 VISITS = 20  # of each user
 MESSAGES = 10  # in each visit
+CONSOLES = 20
+LINES = 1_000  # of scrollback in each console
+IDLE = 200  # users that nobody has heard of for ten minutes
 TEXT = "a message of the length that messages have in a chat, number "
 
 Work = Callable[[memguard.Guard], Any]
@@ -103,12 +109,47 @@ def histories_in_a_dictionary(guard: memguard.Guard) -> Any:
 
 
 def histories_in_sessions(guard: memguard.Guard) -> Any:
-    chat = guard.sessions("chat", max_live=50)
+    chat = guard.sessions("chat", max_live=50, store="memory")
     for visit in range(USERS * VISITS):
         with chat.open(f"user {visit % USERS}") as session:
             history = session.ring("messages", of=str, max_entries=20)
             history.recent(20)
             history.extend(f"{TEXT}{visit}.{number}" for number in range(MESSAGES))
+    return chat
+
+
+def consoles_all_mounted(guard: memguard.Guard) -> Any:
+    return consoles(guard, max_live=None)
+
+
+def consoles_mounted_when_needed(guard: memguard.Guard) -> Any:
+    return consoles(guard, max_live=3)  # the active one and the two before it
+
+
+def consoles(guard: memguard.Guard, max_live: int | None) -> Any:
+    mounted = guard.sessions("consoles", max_live=max_live)
+    for number in range(CONSOLES):
+        with mounted.open(f"console {number}") as console:
+            lines = console.ring("scrollback", of=str, max_entries=LINES)
+            lines.extend(f"{TEXT}{number}.{line}" for line in range(LINES))
+    return mounted
+
+
+def idle_users_kept_awake(guard: memguard.Guard) -> Any:
+    return idle_users(guard, hibernate_after=None)
+
+
+def idle_users_asleep(guard: memguard.Guard) -> Any:
+    return idle_users(guard, hibernate_after="10m")
+
+
+def idle_users(guard: memguard.Guard, hibernate_after: str | None) -> Any:
+    chat = guard.sessions("chat", hibernate_after=hibernate_after)
+    for number in range(IDLE):
+        with chat.open(f"user {number}") as session:
+            history = session.ring("messages", of=str, max_entries=20)
+            history.extend(f"{TEXT}{number}.{message}" for message in range(20))
+    CLOCK.advance("10m")
     return chat
 
 
@@ -137,14 +178,33 @@ CASES: tuple[tuple[str, str, Work, Work], ...] = (
         histories_in_a_dictionary,
         histories_in_sessions,
     ),
+    (
+        f"{CONSOLES} consoles of {LINES:,} lines",
+        "sessions(max_live=3)",
+        consoles_all_mounted,
+        consoles_mounted_when_needed,
+    ),
+    (
+        f"{IDLE} users idle for 10 minutes",
+        'sessions(hibernate_after="10m")',
+        idle_users_kept_awake,
+        idle_users_asleep,
+    ),
 )
 
 
 def measured(work: Work) -> int:
     """
     Bytes that *work* leaves allocated, in a guard of its own.
+
+    What sleeps does so on disk, and time passes when it is told to.
     """
-    with memguard.Guard("savings") as guard:
+    with (
+        TemporaryDirectory() as scratch,
+        memguard.Guard("savings", clock=CLOCK, state_dir=scratch) as guard,
+    ):
+        with guard.sessions("warm-up").open("a") as session:
+            session.data["a"] = 1
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
         kept = work(guard)
@@ -154,14 +214,20 @@ def measured(work: Work) -> int:
     return after - before
 
 
+def warm_up(guard: memguard.Guard) -> Any:
+    """
+    Load the modules that all share, before anything is measured.
+    """
+    guard.cached(config)(0)
+    with guard.sessions("chat", store="memory").open("a") as session:
+        session.ring("messages").append("a")
+
+
 def savings() -> Iterator[Saving]:
     """
     Each case, measured now.
     """
-    with memguard.Guard("warm-up") as guard:  # modules are loaded once, for all
-        guard.cached(config)(0)
-        with guard.sessions("chat", max_live=1).open("a") as session:
-            session.ring("messages")
+    measured(warm_up)
     tracemalloc.start()
     try:
         for what, cap, unbounded, bounded in CASES:
