@@ -18,7 +18,7 @@ from memguard._probes.procfs import read_text
 from memguard._probes.readings import LimitReading, LimitSource
 from memguard._records import record
 
-__all__ = ("Configured", "LimitProbe", "effective_limit", "memory_limit")
+__all__ = ("Configured", "LimitProbe", "Place", "effective_limit", "memory_limit")
 
 #: What the setting `memory_limit` may be.
 Configured: TypeAlias = int | Literal["auto"] | None
@@ -40,7 +40,7 @@ class _Mount:
 
 
 @record
-class _Place:
+class Place:
     """
     The directory of the process's group, and that of the mount above which nobody sees.
     """
@@ -49,26 +49,38 @@ class _Place:
     top: str
     version: Literal[1, 2]
 
+    def upwards(self) -> Iterator[str]:
+        """
+        The directory, and those above it that are visible.
+        """
+        directory = self.directory
+        yield directory
+        while directory not in (self.top, os.path.dirname(directory)):
+            directory = os.path.dirname(directory)
+            yield directory
+
 
 class LimitProbe:
     """
-    The limits of this process, below *root*.
+    The limits of this process, below *root*, or of the one whose number *process* is.
 
     *address_space* says what RLIMIT_AS allows, None for no limit.
     """
 
-    __slots__ = ("_address_space", "_groups", "_places", "_root")
+    __slots__ = ("_address_space", "_groups", "_places", "_process", "_root")
 
     def __init__(
         self,
         root: str = "/",
         *,
+        process: str = "self",
         address_space: Callable[[], int | None] | None = None,
     ) -> None:
         self._root = root
-        self._address_space = address_space or _address_space
+        self._process = process
+        self._address_space = address_space or self._allowed
         self._groups: str | None = None
-        self._places: tuple[_Place, ...] = ()
+        self._places: tuple[Place, ...] = ()
 
     def cgroup(self) -> LimitReading:
         """
@@ -77,20 +89,30 @@ class LimitProbe:
         Source "none" where there is no such limit or nobody can tell. Soft limits and
         protections (memory.high, memory.low) are no limits.
         """
-        groups = self._read("proc/self/cgroup")
-        if groups is None:
+        places = self.places()
+        if places is None:
             return LimitReading(None, "none", "no control group")
-        if groups != self._groups:
-            mounts = self._read("proc/self/mountinfo") or ""
-            self._places = tuple(_places(groups, mounts))
-            self._groups = groups
         best = LimitReading(None, "none", "control groups without a limit")
-        for place in self._places:
+        for place in places:
             read = self._limits_v2 if place.version == 2 else self._limits_v1
             for size, path in read(place):
                 if 0 < size < (best.limit_bytes or _NO_LIMIT):
                     best = LimitReading(size, "cgroup", path)
         return best
+
+    def places(self) -> tuple[Place, ...] | None:
+        """
+        The directories of the process's control groups; None where it is in none.
+        """
+        groups = self._read(f"proc/{self._process}/cgroup")
+        if groups is None:
+            return None
+        if groups != self._groups:
+            # Our own view: it is with our eyes that the files are looked for.
+            mounts = self._read("proc/self/mountinfo") or ""
+            self._places = tuple(_places(groups, mounts))
+            self._groups = groups
+        return self._places
 
     def rlimit(self) -> LimitReading:
         """
@@ -138,14 +160,23 @@ class LimitProbe:
 
     # -- reading -----------------------------------------------------------------------
 
-    def _limits_v2(self, place: _Place) -> Iterator[tuple[int, str]]:
-        for directory in _upwards(place.directory, place.top):
+    def _allowed(self) -> int | None:
+        if self._process == "self" and self._root == "/":
+            return _address_space()
+        for line in (self._read(f"proc/{self._process}/limits") or "").splitlines():
+            name, _, rest = line.partition("address space")
+            if name == "Max " and rest:
+                return _number(rest.split()[0])
+        return None
+
+    def _limits_v2(self, place: Place) -> Iterator[tuple[int, str]]:
+        for directory in place.upwards():
             path = os.path.join(directory, "memory.max")
             size = _number(self._read(path))  # "max" is no number
             if size is not None:
                 yield size, path
 
-    def _limits_v1(self, place: _Place) -> Iterator[tuple[int, str]]:
+    def _limits_v1(self, place: Place) -> Iterator[tuple[int, str]]:
         # The kernel's own minimum over those ancestors that count: they do not where
         # use_hierarchy is off, and it also knows those outside of the container.
         path = os.path.join(place.directory, "memory.stat")
@@ -156,7 +187,7 @@ class LimitProbe:
                 hierarchical = _number(value)
         if hierarchical is not None:
             yield hierarchical, path
-        for directory in _upwards(place.directory, place.top):
+        for directory in place.upwards():
             path = os.path.join(directory, "memory.limit_in_bytes")
             size = _number(self._read(path))
             if size is not None:
@@ -188,7 +219,7 @@ def effective_limit(
 # -- pure ------------------------------------------------------------------------------
 
 
-def _places(groups: str, mountinfo: str) -> Iterator[_Place]:
+def _places(groups: str, mountinfo: str) -> Iterator[Place]:
     """
     The directories of the process's groups that are visible here.
     """
@@ -199,7 +230,7 @@ def _places(groups: str, mountinfo: str) -> Iterator[_Place]:
         # A group that no mount shows: the process was moved, or its view was made by
         # hand. The mount point is then the best guess, and in a container it is the
         # container's own group.
-        yield from found or [_Place(one.point, one.point, version) for one in same]
+        yield from found or [Place(one.point, one.point, version) for one in same]
 
 
 def _memory_groups(groups: str) -> Iterator[tuple[Literal[1, 2], str]]:
@@ -225,7 +256,7 @@ def _memory_mounts(mountinfo: str) -> Iterator[_Mount]:
             yield _Mount(root, point, 1)
 
 
-def _place(path: str, mount: _Mount) -> _Place | None:
+def _place(path: str, mount: _Mount) -> Place | None:
     """
     The group *path* in the file system; None when it does not lie below the mount.
     """
@@ -235,16 +266,7 @@ def _place(path: str, mount: _Mount) -> _Place | None:
     if not inside or ".." in relative.split("/"):
         return None
     directory = os.path.join(mount.point, relative) if relative else mount.point
-    return _Place(directory, mount.point, mount.version)
-
-
-def _upwards(directory: str, top: str) -> Iterator[str]:
-    while True:
-        yield directory
-        parent = os.path.dirname(directory)
-        if directory in (top, parent):
-            return
-        directory = parent
+    return Place(directory, mount.point, mount.version)
 
 
 def _unescaped(text: str) -> str:

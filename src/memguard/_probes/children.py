@@ -35,17 +35,19 @@ class Child:
         return self.state == "Z"
 
 
-def children(root: str = "/") -> dict[int, Child] | None:
+def children(root: str = "/", process: str = "self") -> dict[int, Child] | None:
     """
     The direct children by process id; None where the system does not tell.
+
+    Of this process, or of the one whose number *process* is.
 
     A child that ends or starts meanwhile may be in it or not.
     """
     proc = os.path.join(root, "proc")
-    me = parse_stat(read_text(os.path.join(proc, "self/stat")))
+    me = parse_stat(read_text(os.path.join(proc, process, "stat")))
     if me is None:
         return None
-    listed = _listed(proc)
+    listed = _listed(proc, process)
     if listed is None:
         found = (stat for stat in _all(proc) if stat.parent == me.pid)
     else:
@@ -56,11 +58,11 @@ def children(root: str = "/") -> dict[int, Child] | None:
     }
 
 
-def _listed(proc: str) -> list[int] | None:
+def _listed(proc: str, process: str) -> list[int] | None:
     """
     What the kernel lists for each thread; None where it was built without that.
     """
-    tasks = os.path.join(proc, "self/task")
+    tasks = os.path.join(proc, process, "task")
     try:
         numbers = os.listdir(tasks)
     except OSError:

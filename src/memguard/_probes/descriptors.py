@@ -85,18 +85,20 @@ class Descriptor:
         return self.type == "file" and self.target.endswith(_DELETED)
 
 
-def descriptors(root: str = "/") -> dict[int, Descriptor] | None:
+def descriptors(root: str = "/", process: str = "self") -> dict[int, Descriptor] | None:
     """
     All open descriptors by number, without those that probes hold themselves.
 
-    None where the system does not tell. What is opened or closed meanwhile may be in
+    Of this process, or of the one whose number *process* is. None where the system
+    does not tell, or does not tell us. What is opened or closed meanwhile may be in
     it or not.
     """
-    directory = os.path.join(root, "proc/self/fd")
+    directory = os.path.join(root, "proc", process, "fd")
     try:
         names = os.listdir(directory)
     except OSError:
         return None
+    ours = held if process == "self" else frozenset()
     found = {}
     for name in names:
         try:
@@ -104,7 +106,7 @@ def descriptors(root: str = "/") -> dict[int, Descriptor] | None:
         except OSError:
             continue  # closed meanwhile; so is the descriptor of the listing itself
         number = int(name)
-        if number in held and target.endswith("/statm"):
+        if number in ours and target.endswith("/statm"):
             continue
         found[number] = describe(number, target)
     return found
