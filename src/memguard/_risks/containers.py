@@ -12,6 +12,7 @@ from memguard._risks.growth import Trend
 from memguard._risks.measure import entry_bytes, newest, own_bytes
 from memguard._risks.reading import attributes_of, qualname_of
 from memguard._risks.shapes import BYTES, DEQUE, DICT, LIST, SET, Shape, base_length
+from memguard._risks.sizes import LARGE
 from memguard._settings.units import format_duration
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ("cap_of", "grown", "judge_container")
 
 _LEAST_MEASURED: Final = 32
+_FEW: Final = 4
 _GREW_TO: Final = 100  # entries, which is worth a word whatever code does
 # Of a library only what is very large or has grown by so much is anybody's business.
 _LIBRARY_GREW: Final = 1_000
@@ -88,13 +90,17 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     size = None
     if length >= _LEAST_MEASURED or (length and trend.growing):
         scene.pace.step()
-        size = _entry_bytes(obj, shape, length)
+        # A few are enough to see that they are small.
+        few = _FEW if length < LARGE[0] else None
+        size = _entry_bytes(obj, shape, length, few)
         scene.pace.step()
     level = scene.size_level(length, None if size is None else size * length)
     usage = scene.codes.usage(place, obj, urgent=level > 0 or trend.growing)
     points = _points(shape, trend, level, usage)
     if points <= 0:
         return
+    if length and (size is None or length < LARGE[0]):
+        size = _entry_bytes(obj, shape, length)
     scene.add(
         "unbounded-container",
         _kind_of(obj, shape),
@@ -199,13 +205,15 @@ def _add_capped(scene: Scene, place: Place, obj: Any, shape: Shape, cap: int) ->
     )
 
 
-def _entry_bytes(obj: Any, shape: Shape, length: int) -> int | None:
+def _entry_bytes(
+    obj: Any, shape: Shape, length: int, few: int | None = None
+) -> int | None:
     """
     The mean bytes of an entry, with its place in the container itself.
     """
     if shape is BYTES:
         return 1
-    size = entry_bytes(newest(obj))
+    size = entry_bytes(newest(obj) if few is None else newest(obj, few))
     return None if size is None else size + own_bytes(obj) // max(1, length)
 
 

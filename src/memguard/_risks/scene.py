@@ -11,15 +11,12 @@ from memguard._risks.growth import Looks, Trend
 from memguard._risks.pace import Pace
 from memguard._risks.report import AT_RISK, HIGH, LOW, MEDIUM, SAFE, RiskRow, estimate
 from memguard._risks.shapes import Shapes
+from memguard._risks.sizes import HUGE, LARGE
 from memguard._risks.sources import Sources
 from memguard._risks.usage import Codes
 
 __all__ = ("Place", "Scene", "graded")
 
-_MIB: Final = 1 << 20
-#: Entries and bytes from which something is large, and very large.
-LARGE: Final = 1_000, _MIB
-HUGE: Final = 10_000, 8 * _MIB
 _GRADES: Final = (None, LOW, MEDIUM, HIGH)
 
 

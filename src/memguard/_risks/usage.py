@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from memguard._records import record
-from memguard._risks.bytecode import Op, deeds_of, read
+from memguard._risks.bytecode import Deeds, Op, deeds_of, read
 from memguard._risks.reading import (
     attributes_of,
     is_any,
@@ -112,6 +112,7 @@ class Codes:
         # Code objects are kept by `_by_name` for as long.
         self._seen: set[int] = set()
         self._read: dict[int, list[Op]] = {}
+        self._done: dict[tuple[int, str, bool], Deeds] = {}
 
     def add(self, module: str, value: Any) -> None:
         """
@@ -161,13 +162,7 @@ class Codes:
         abroad: dict[str, None] = {}
         takes = measures = known = False
         for code, is_home, only_attributes in self._candidates(place, obj):
-            deeds = deeds_of(
-                code,
-                self._instructions(code),
-                place.attr,
-                self._step,
-                only_attributes=only_attributes,
-            )
+            deeds = self._deeds(code, place.attr, only_attributes=only_attributes)
             known = True
             takes = takes or deeds.takes
             measures = measures or deeds.measures
@@ -178,6 +173,21 @@ class Codes:
         return Usage(
             tuple(filled), tuple(abroad), takes=takes, measures=measures, known=known
         )
+
+    def _deeds(
+        self, code: types.CodeType, name: str, *, only_attributes: bool
+    ) -> Deeds:
+        key = id(code), name, only_attributes
+        known = self._done.get(key)
+        if known is None:
+            known = self._done[key] = deeds_of(
+                code,
+                self._instructions(code),
+                name,
+                self._step,
+                only_attributes=only_attributes,
+            )
+        return known
 
     def _instructions(self, code: types.CodeType) -> list[Op]:
         known = self._read.get(id(code))
