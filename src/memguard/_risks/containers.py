@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ("cap_of", "grown", "judge_container")
 
 _LEAST_MEASURED: Final = 32
-_FEW: Final = 4
+_FEW: Final = 6  # entries of a small one that are measured
 _GREW_TO: Final = 100  # entries, which is worth a word whatever code does
 # Of a library only what is very large or has grown by so much is anybody's business.
 _LIBRARY_GREW: Final = 1_000
@@ -90,7 +90,6 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     size = None
     if length >= _LEAST_MEASURED or (length and trend.growing):
         scene.pace.step()
-        # A few are enough to see that they are small.
         few = _FEW if length < LARGE[0] else None
         size = _entry_bytes(obj, shape, length, few)
         scene.pace.step()
@@ -99,8 +98,8 @@ def judge_container(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     points = _points(shape, trend, level, usage)
     if points <= 0:
         return
-    if length and (size is None or length < LARGE[0]):
-        size = _entry_bytes(obj, shape, length)
+    if length and size is None:
+        size = _entry_bytes(obj, shape, length, _FEW)
     scene.add(
         "unbounded-container",
         _kind_of(obj, shape),
