@@ -4,6 +4,9 @@ The one connection of a store in a process: opened when needed, one at a time.
 It is closed before a fork and opened again afterwards, on both sides. A child that
 inherited it could not even open another one: SQLite remembers what the process has
 locked, and the child would take locks for its own that are the parent's.
+
+Longer than 300 lines because turns, transactions, failures and forks all change the
+same few fields, under the one lock.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from memguard._sessions.stores.sqlite.room import Room
 from memguard._sessions.stores.sqlite.trouble import (
     FULL,
     LOCKED,
+    NoRoom,
     failure,
     kind_of,
     other_failure,
@@ -62,7 +66,8 @@ class Database:
         self._place = Place(path)
         self._synchronous = synchronous
         self._room = Room(path, quota)
-        self._has_room = False  # more than SQLite was told of
+        #: True while there is only room for what is in the file already.
+        self.is_tight = False
         self._count = 0
         self._on_trouble = on_trouble
         #: Counts the connections: what was learned on one means nothing to the next.
@@ -123,11 +128,13 @@ class Database:
                     failed = self._undo(error)
                     if failed is None:
                         raise
-                    if attempts > 1 or not self._has_room:
+                    if attempts > 1 or not self._finds_room(error):
                         # What SQLite or Python say may contain an id or a record.
                         is_ours = kind_of(error) or isinstance(error, OSError)
                         raise failed from (error if is_ours else None)
         finally:
+            if self.is_tight:
+                self._relax()
             self._busy = False
             troubles = self._troubles
             if troubles:
@@ -243,7 +250,6 @@ class Database:
             return None
         import sqlite3
 
-        self._has_room = False
         full = ""
         connection = self._connection
         if connection is not None:
@@ -251,16 +257,32 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 if kind_of(error) == FULL:
-                    self._has_room = self._room.measure(connection)
                     full = self._room.text(connection)
             except sqlite3.Error as worse:
                 error = worse if isinstance(error, sqlite3.Error) else error
                 self._close()
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, (sqlite3.Error, NoRoom)):
             return other_failure(error, self.path)
         if kind_of(error) not in (FULL, LOCKED):
             self._close()  # whatever it was may be mended by the next verb
         return failure(error, self.path, wait_s=WAIT_S, full=full)
+
+    def _finds_room(self, error: BaseException) -> bool:
+        """
+        Whether to try again: the disk has got some, or what is not new may fit.
+        """
+        connection = self._connection
+        if connection is None or kind_of(error) != FULL:
+            return False
+        if not self._room.measure(connection):
+            self.is_tight = True
+            self._room.limit(connection, self._room.most)
+        return True
+
+    def _relax(self) -> None:
+        self.is_tight = False
+        if self._connection is not None:
+            self._room.limit(self._connection, self._room.pages)
 
     def _tell(self, troubles: list[str]) -> None:
         if self._on_trouble is not None:

@@ -2,8 +2,9 @@
 How large the file may get: up to its quota, and less where the disk has not the space.
 
 On a disk without any space SQLite cannot even note that a session is given back, for
-each transaction is written to the log first. So the file stops growing while there is
-room for the log: then nothing new is saved, and what there is can still be used.
+each transaction is written to the log first, and to write a record anew takes a page or
+two before the old ones are free. So the file stops growing while there is room for
+that: then nothing new is saved, and what there is can still be used.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ("Room",)
 
-# What is left to the log, and its share of a small disk.
-_RESERVE_BYTES: Final = 32 << 20
+# What is left alone of a disk, and its share of a small one. A quarter of it is for the
+# log, as much for what that is carried over to, and as much for records written anew.
+_RESERVE_BYTES: Final = 64 << 20
 _RESERVE_SHARE: Final = 4
+_USES: Final = 4
+# The share of a quota for records written anew.
+_SPARE_SHARE: Final = 16
 # Pages of the log that are carried over into the file at once. More of them are
 # written twice less often; fewer make a start after a crash faster.
 _CHECKPOINT_PAGES: Final = 4000
@@ -29,10 +34,13 @@ _LEAST_CHECKPOINT_PAGES: Final = 16
 
 class Room:
     """
-    The limits of one file. `pages` is how many it may have, as far as is known.
+    The limits of one file.
+
+    `pages` is how many it may have, as far as is known, and `most` how many where
+    records that it has are written anew.
     """
 
-    __slots__ = ("_free", "_path", "_quota", "_reserve", "pages")
+    __slots__ = ("_free", "_path", "_quota", "_reserve", "most", "pages")
 
     def __init__(self, path: str, quota: int) -> None:
         self._path = path
@@ -40,6 +48,7 @@ class Room:
         self._free = 0
         self._reserve = _RESERVE_BYTES
         self.pages = 0
+        self.most = 0
 
     def begin(self, connection: sqlite3.Connection) -> None:
         """
@@ -49,8 +58,7 @@ class Room:
         total = disk.f_blocks * disk.f_frsize
         self._reserve = min(_RESERVE_BYTES, total // _RESERVE_SHARE)
         page = _pragma(connection, "page_size")
-        # Half for the log, the other half for what it is carried over to.
-        pages = max(_LEAST_CHECKPOINT_PAGES, self._reserve // 2 // page)
+        pages = max(_LEAST_CHECKPOINT_PAGES, self._reserve // _USES // page)
         _pragma(connection, f"wal_autocheckpoint = {min(_CHECKPOINT_PAGES, pages)}")
         _pragma(connection, f"journal_size_limit = {self._reserve}")
         self.measure(connection)
@@ -67,15 +75,24 @@ class Room:
         self._free = disk.f_bavail * disk.f_frsize
         grows = max(0, self._free - self._reserve - ahead) // page
         before = self.pages
-        self.pages = min(self._quota // page, pages + grows)
-        _pragma(connection, f"max_page_count = {max(1, self.pages)}")
+        quota, spare = self._quota // page, self._reserve // _USES // page
+        self.pages = min(quota - quota // _SPARE_SHARE, pages + grows)
+        self.most = min(quota, pages + grows + spare)
+        self.limit(connection, self.pages)
         return self.pages > before
+
+    def limit(self, connection: sqlite3.Connection, pages: int) -> None:
+        """
+        Let the file have so many pages, or as many as it has.
+        """
+        _pragma(connection, f"max_page_count = {max(1, pages)}")
 
     def text(self, connection: sqlite3.Connection) -> str:
         """
         Why there is none, and what to do.
         """
-        if self.pages >= self._quota // _pragma(connection, "page_size"):
+        quota = self._quota // _pragma(connection, "page_size")
+        if self.pages >= quota - quota // _SPARE_SHARE:
             return (
                 f"has reached its quota of {format_size(self._quota)}. Raise `quota`,"
                 " or let sessions end sooner (ttl)"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memguard._probes.identity import has_gone
 from memguard._sessions.stores.space import Claim, Entry, Held, StaleOwner, Stored
 from memguard._sessions.stores.sqlite import statements as sql
+from memguard._sessions.stores.sqlite.trouble import NoRoom
 
 if TYPE_CHECKING:
     from memguard._sessions.stores.sqlite.database import Database, Execute
@@ -26,6 +27,8 @@ _ASKING_S: Final = 60.0
 _NOTED_S: Final = 1.0
 # Names in one statement; SQLite takes 32,766, older ones 999.
 _MOST_MARKS: Final = 500
+# How much larger a session may be than before where there is hardly any room.
+_GROWTH_BYTES: Final = 4096
 # The number of a space that nothing has.
 _NOWHERE: Final = -1
 #: Records put aside, of all containers.
@@ -211,6 +214,7 @@ class SqliteSpace:
         space = self._space(execute)
         if not self._is_mine(execute, space, entry.id, owner):
             return False
+        self._fits(execute, space, entry)
         execute(sql.PUT, _row(space, entry))
         if entry.pages:
             _put_pages(execute, space, entry)
@@ -228,6 +232,7 @@ class SqliteSpace:
             is_mine = entry.id in mine
             done.append(is_mine)
             if is_mine:
+                self._fits(execute, space, entry)
                 rows.append(_row(space, entry))
                 if entry.release:
                     mine.remove(entry.id)
@@ -239,6 +244,14 @@ class SqliteSpace:
             if is_mine and entry.pages:
                 _put_pages(execute, space, entry)
         return done
+
+    def _fits(self, execute: Execute, space: int, entry: Entry) -> None:
+        if not self._database.is_tight:
+            return
+        pages = sum(len(page) for page in entry.pages.values() if page)
+        rows = execute(sql.SIZE, (space, entry.id)).fetchall()
+        if not rows or len(entry.record) + pages > rows[0][0] + _GROWTH_BYTES:
+            raise NoRoom
 
     def touch(self, owner: str, expiries: Mapping[str, float | None]) -> None:
         if expiries:

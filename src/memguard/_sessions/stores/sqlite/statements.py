@@ -68,6 +68,7 @@ PUT: Final = (
     " size = excluded.size + paged, record = excluded.record"
 )
 NUMBER: Final = "SELECT number FROM sessions WHERE space = ? AND id = ?"
+SIZE: Final = "SELECT size FROM sessions WHERE space = ? AND id = ?"
 PAGE_SIZE: Final = (
     "SELECT length(page) FROM pages WHERE session = ? AND name = ? AND number = ?"
 )

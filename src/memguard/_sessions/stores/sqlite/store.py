@@ -28,8 +28,8 @@ class SqliteStore:
 
     With *synchronous* "normal" what was saved survives a SIGKILL, and the file any
     loss of power; with "full" what was saved survives that too. The file is at most
-    *quota* large, to which its log (`-wal`) adds up to 32 MiB. Where the disk has less
-    than that left (a quarter of a small one), nothing more is saved, and the sessions
+    *quota* large, to which its log (`-wal`) adds some 20 MiB. Where the disk has less
+    than 64 MiB left (a quarter of a small one), no new session is saved, and those
     that there are can still be used. The file, and the
     directory if it is made here, are for this user alone. It must lie on a disk of
     this machine: file systems of a network do not share a write-ahead log.

@@ -8,7 +8,7 @@ from typing import Final
 
 from memguard.errors import StoreFailed
 
-__all__ = ("BROKEN", "FULL", "LOCKED", "failure", "kind_of", "other_failure")
+__all__ = ("BROKEN", "FULL", "LOCKED", "NoRoom", "failure", "kind_of", "other_failure")
 
 LOCKED: Final = "locked"
 FULL: Final = "full"
@@ -53,6 +53,15 @@ _CURES: Final = {
         " kernel's log"
     ),
 }
+
+
+class NoRoom(Exception):
+    """
+    Raised where what is new does not fit, though SQLite would take it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the file is full")
 
 
 def kind_of(error: BaseException) -> str | None:
