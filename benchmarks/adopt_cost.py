@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
+import queue
 import socket
 import sys
 import threading
@@ -16,20 +18,24 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-from time import perf_counter, thread_time
+from time import thread_time
 from typing import Any
 
 import blinker
+import cachebox
 import cachetools
 import httpx
+import pyee
 import redis
 import requests
 import sqlalchemy
 from apscheduler.schedulers.background import BackgroundScheduler
 from bars import Bar, table, verdict
+from django.core.cache.backends.locmem import LocMemCache
 from rounds import alternate, timed
 
 from memguard import Guard
+from memguard.typing import Adapter
 
 MANY = 10_000
 ROUNDS = 9
@@ -122,7 +128,61 @@ def scheduler() -> BackgroundScheduler:
     return made
 
 
+def filled(cache: Any) -> Any:
+    for key in range(1000):
+        cache[key] = str(key)
+    return cache
+
+
+def called() -> Any:
+    @functools.lru_cache(maxsize=1000)
+    def function(key: int) -> str:
+        return str(key)
+
+    for key in range(1000):
+        function(key)
+    return function
+
+
+def local_memory() -> LocMemCache:
+    made = LocMemCache("benchmark", {"max_entries": 1000})
+    for key in range(1000):
+        made.set(str(key), key)
+    return made
+
+
+def signal() -> blinker.Signal:
+    made = blinker.Signal()
+    for _ in range(50):
+        made.connect(lambda sender: sender, weak=False)
+    return made
+
+
+def emitter() -> pyee.EventEmitter:
+    made = pyee.EventEmitter()
+    for _ in range(50):
+        made.on("event", lambda: None)
+    return made
+
+
+class Registry(dict[int, str]):
+    """
+    A dict that can be adopted by itself.
+    """
+
+
 LOOKS: dict[str, Callable[[], Any]] = {
+    "lru_cache, 1,000 results": called,
+    "cachetools.TTLCache, 1,000 entries": lambda: filled(
+        cachetools.TTLCache(1000, ttl=60)
+    ),
+    "cachebox.TTLCache, 1,000 entries": lambda: filled(cachebox.TTLCache(1000, 60.0)),
+    "LocMemCache of Django, 1,000 entries": local_memory,
+    "dict, 1,000 entries": lambda: filled(Registry()),
+    "queue.Queue": queue.Queue,
+    "signal of blinker, 50 receivers": signal,
+    "emitter of pyee, 50 listeners": emitter,
+    "logging.StreamHandler": logging.StreamHandler,
     "socket": socket.socket,
     "ThreadPoolExecutor, 8 threads": executor,
     "requests.Session": requests.Session,
@@ -133,52 +193,58 @@ LOOKS: dict[str, Callable[[], Any]] = {
 }
 
 
-def look_us(make: Callable[[], Any]) -> float:
+def look_us(make: Callable[[], Any]) -> tuple[float, float | None]:
     """
-    Microseconds to measure one, median of some rounds. It is closed afterwards.
+    Microseconds to measure one, and to estimate its bytes where that is done; medians
+    of some rounds. It is closed afterwards.
     """
     thing = make()
     with Guard() as guard:
         handle = guard.adopt(thing)
-        seconds = []
+        seconds, weighing = [], []
         for _ in range(ROUNDS):
-            began = perf_counter()
+            began = thread_time()
             for _ in range(200):
                 handle.measure()
-            seconds.append((perf_counter() - began) / 200)
-    return median(seconds) * 1e6
+            seconds.append((thread_time() - began) / 200)
+            began = thread_time()
+            for _ in range(5):
+                handle.weigh()
+            weighing.append((thread_time() - began) / 5)
+    weighs = type(handle.adapter).weigh is not Adapter.weigh
+    return median(seconds) * 1e6, median(weighing) * 1e6 if weighs else None
 
 
 # -- hot paths: an adopted one and its twin --------------------------------------------
 
 
 def calls(subject: Any) -> float:
-    began = perf_counter()
+    began = thread_time()
     for _ in range(OPERATIONS):
         subject(1)
-    return perf_counter() - began
+    return thread_time() - began
 
 
 def gets(subject: Any) -> float:
-    began = perf_counter()
+    began = thread_time()
     for _ in range(OPERATIONS):
         subject.get(1)
-    return perf_counter() - began
+    return thread_time() - began
 
 
 def appends(subject: Any) -> float:
     append = subject.append
-    began = perf_counter()
+    began = thread_time()
     for _ in range(OPERATIONS):
         append(1)
-    return perf_counter() - began
+    return thread_time() - began
 
 
 def sends(subject: Any) -> float:
-    began = perf_counter()
+    began = thread_time()
     for _ in range(OPERATIONS):
         subject.send()
-    return perf_counter() - began
+    return thread_time() - began
 
 
 class Application:
@@ -193,7 +259,7 @@ class Application:
 
 def hot_paths(guard: Guard) -> dict[str, float]:
     """
-    How much longer an operation takes on what was adopted.
+    How much longer an operation takes on what was adopted: the best round of each.
     """
     pairs: dict[str, tuple[Any, Callable[[], Any]]] = {
         "call of an lru_cache": (calls, lambda: functions(1)[0]),
@@ -218,7 +284,7 @@ def hot_paths(guard: Guard) -> dict[str, float]:
             count=OPERATIONS,
             rounds=41,
         )
-        ratios[name] = found.ratio("adopted", "bare")
+        ratios[name] = found.best("adopted", "bare")
         del keep
     return ratios
 
@@ -255,9 +321,13 @@ def main() -> int:
     )
     looks = {name: look_us(make) for name, make in LOOKS.items()}
     table(
-        ("a look at", "µs"),
-        [(name, f"{us:.1f}") for name, us in looks.items()],
+        ("a look at", "its figures, µs", "its bytes, µs"),
+        [
+            (name, f"{us:.1f}", "" if bytes_us is None else f"{bytes_us:.0f}")
+            for name, (us, bytes_us) in looks.items()
+        ],
     )
+    slowest = max(figures_us for figures_us, _ in looks.values())
     with Guard() as guard:
         ratios = hot_paths(guard)
     table(
@@ -268,7 +338,12 @@ def main() -> int:
     return verdict(
         [
             Bar("10,000 objects adopted", max(adopted.values()), 50, unit=" ms"),
-            Bar("a look at a foreign object", max(looks.values()), 100, unit=" µs"),
+            Bar(
+                "a look at a foreign object",
+                max(one[0] for one in looks.values()),
+                100,
+                unit=" µs",
+            ),
             Bar("an adopted object's hot path", max(ratios.values()), 1.03),
             Bar("a round over 10,000, a tick", a_round_ms(MANY), 5, unit=" ms"),
         ]

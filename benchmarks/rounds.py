@@ -82,6 +82,14 @@ class Figures:
             )
         )
 
+    def best(self, name: str, peer: str) -> float:
+        """
+        How much longer *name* takes than *peer*, each in its best round.
+
+        For a machine that is busy otherwise: all it does is add to single rounds.
+        """
+        return min(self._seconds[name]) / min(self._seconds[peer])
+
 
 def alternate(runs: Mapping[str, Run], *, count: int, rounds: int = 31) -> Figures:
     """

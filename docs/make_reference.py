@@ -355,8 +355,8 @@ def adapter_row(adapter: Any) -> str:
     """
     what = " ".join(doc(type(adapter)).split())
     caps = ", ".join(f"`{cap}`" for cap in adapter.caps) or "none"
-    cannot = adapter.cannot[:1].upper() + adapter.cannot[1:]
-    ends = "." if cannot and not cannot.endswith(".") else ""
+    cannot = (adapter.cannot[:1].upper() + adapter.cannot[1:]) or "–"
+    ends = "" if cannot.endswith((".", "–")) else "."
     return (
         f"| {what} | {adapter.kind}, {adapter.phase} | {caps} |"
         f" {cannot.replace('|', chr(92) + '|')}{ends} |\n"

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from memguard._kinds.closers import identity
+
 __all__ = ("most_alike",)
 
 
@@ -15,10 +17,16 @@ def most_alike(functions: Iterable[Any]) -> int:
     """
     How many of *functions* have the same code, at most.
     """
-    codes = Counter(id(_code(one)) for one in functions)
+    codes = Counter([identity(_code(one)) for one in functions])
     return max(codes.values(), default=0)
 
 
 def _code(function: Any) -> Any:
-    inner = getattr(function, "func", function)  # functools.partial
-    return getattr(inner, "__code__", inner)
+    """
+    What is the same of closures and methods that were made again; else *function*.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None:
+        inner = getattr(function, "func", function)  # of functools.partial
+        code = getattr(inner, "__code__", inner)
+    return code

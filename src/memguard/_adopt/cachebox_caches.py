@@ -17,7 +17,7 @@ from memguard.typing import Adapter, Measured, Risk
 
 __all__ = ("ADAPTERS",)
 
-_LOOK: Final = 600
+_LOOK: Final = 300
 # Entries up to which they are copied to be weighed.
 _FEW: Final = 5_000
 _NO_POLICY: Final = (

@@ -10,7 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from gc import get_referents
+from itertools import islice
 from math import isinf
+from sys import getsizeof
 from types import FunctionType
 from typing import Any, Final
 
@@ -20,7 +23,11 @@ from memguard.typing import Adapter, Measured, Risk
 
 __all__ = ("ADAPTERS",)
 
+# Objects that are looked at to tell the size, of so many entries.
 _LOOK: Final = 600
+_PAIRS: Final = 100
+# Bytes that the collector puts before each object.
+_HEAD: Final = 16
 _NO_LOCK: Final = (
     "a cachetools cache has no lock of its own, and its maxsize is fixed where it is"
     " made: taking entries out beside its user would break it. Adopt the function that"
@@ -63,8 +70,27 @@ class Cache(Adapter):
             details=details,
         )
 
-    def weigh(self, obj: Any) -> int:
-        return sizeof(obj, limit=_LOOK)
+    def weigh(self, obj: Any) -> int | None:
+        # Entry by entry: a walk would follow the links from one to the next.
+        base = _base()
+        entries = base.__len__(obj)
+        tables = _tables_of(obj)
+        total = float(sum(map(getsizeof, tables)))
+        if not entries:
+            return int(total)
+        if type(obj).__missing__ is not base.__missing__:
+            return None  # a key that goes meanwhile would be loaded
+        for table in tables:
+            for link in islice(table.values(), 1):
+                if type(link).__module__.startswith("cachetools"):
+                    total += entries * (getsizeof(link) + _HEAD)
+        try:
+            keys = list(islice(base.__iter__(obj), _PAIRS))
+            held = [*keys, *(base.__getitem__(obj, key) for key in keys)]
+        except (KeyError, RuntimeError):  # changed meanwhile
+            return None
+        each = (sizeof(held, limit=_LOOK) - getsizeof(held)) / max(1, len(keys))
+        return int(total + entries * each)
 
     def close(self, obj: Any) -> None:
         obj.clear()
@@ -78,6 +104,16 @@ class Cache(Adapter):
             "its maxsize is infinite",
             "give it a maxsize, or use memguard.cache with a cap",
         )
+
+
+def _tables_of(cache: Any) -> list[dict[Any, Any]]:
+    """
+    The dictionaries that a cache keeps its entries and their order in.
+    """
+    held = get_referents(cache)
+    attributes = [one for one in held if type(one) is dict and "_Cache__data" in one]
+    found = attributes[0].values() if attributes else held
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _weighs(cache: Any) -> bool:
@@ -139,6 +175,8 @@ class Decorated(Adapter):
         )
 
     def weigh(self, obj: Any) -> int | None:
+        if isinstance(obj.cache, _base()):
+            return CACHE.weigh(obj.cache)
         return None if obj.cache is None else sizeof(obj.cache, limit=_LOOK)
 
     def cannot_of(self, obj: Any) -> str:

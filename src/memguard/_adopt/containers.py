@@ -22,7 +22,7 @@ from memguard.typing import Adapter, Measured, Risk
 __all__ = ("ADAPTERS",)
 
 # Objects that are looked at to tell the size of a container.
-_LOOK: Final = 600
+_LOOK: Final = 300
 _GONE: Final = object()
 # Keys that are read in one step at most.
 _KEYS: Final = 8_000

@@ -16,7 +16,7 @@ from memguard.typing import Adapter, Measured
 
 __all__ = ("ADAPTERS",)
 
-_LOOK: Final = 600
+_LOOK: Final = 300
 _ELSEWHERE: Final = (
     "the entries of this backend are not in this process; its server, its table or its"
     " directory bounds them (MAX_ENTRIES where the backend has it)"
@@ -71,7 +71,7 @@ class LocalMemory(_Cache):
 
     def weigh(self, obj: Any) -> int:
         # Pickled values and texts as keys: nothing of the application.
-        return sizeof(obj._cache, limit=_LOOK) + sizeof(obj._expire_info, limit=_LOOK)
+        return sizeof(obj._cache, limit=_LOOK) + sys.getsizeof(obj._expire_info)
 
     def trim(self, obj: Any, caps: Mapping[str, Any], most: int) -> list[Any]:
         taken: list[Any] = []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 from gc import get_referents
+from sys import getsizeof
 from typing import Any, Final
 
 from memguard._sizing import sizeof
@@ -14,10 +15,13 @@ from memguard.typing import Adapter, Measured, Risk
 __all__ = ("ADAPTERS",)
 
 _WRAPPER: Final[type] = type(functools.lru_cache(maxsize=0)(int))
-# Objects that are looked at to tell the size; and entries beyond which nobody looks,
-# because all of them would have to be listed in one step.
+# Objects that are looked at to tell the size, of so many entries; and entries beyond
+# which nobody looks, because all of them would have to be listed in one step.
 _LOOK: Final = 600
+_PAIRS: Final = 100
 _LARGE: Final = 50_000
+# Bytes of a link: a head for the collector, one for each object, five fields.
+_LINK: Final = 16 + 16 + 5 * 8
 
 
 class LruCache(Adapter):
@@ -54,20 +58,21 @@ class LruCache(Adapter):
 
     def weigh(self, obj: Any) -> int | None:
         _, _, bound, entries = obj.cache_info()
-        if bound is not None and entries > _LARGE:
+        if bound is None:
+            return sizeof(_table_of(get_referents(obj), obj)[0], limit=_LOOK)
+        if entries > _LARGE:
             return None
-        attributes = getattr(obj, "__dict__", None)
-        function = getattr(obj, "__wrapped__", None)
-        return sizeof(
-            [
-                one
-                for one in get_referents(obj)
-                if one is not attributes
-                and one is not function
-                and not isinstance(one, type)
-            ],
-            limit=_LOOK,
-        )
+        # The links of a bounded one show what they hold, but not what they are: key,
+        # result and type, one after the other.
+        held = get_referents(obj)
+        table, at = _table_of(held, obj)
+        whole = getsizeof(table)
+        if not entries or table is None:
+            return whole
+        step = 3 * max(1, entries // _PAIRS)
+        some = [*held[1:at:step], *held[2:at:step]]
+        each = (sizeof(some, limit=_LOOK) - getsizeof(some)) / max(1, len(some) // 2)
+        return whole + int(entries * (each + _LINK))
 
     def close(self, obj: Any) -> None:
         obj.cache_clear()
@@ -100,6 +105,19 @@ def is_method(function: Any) -> bool:
     in_class = not str(wrapped.__qualname__).rpartition(".")[0].endswith("<locals>")
     first = code.co_varnames[0]
     return first in ("self", "cls") and in_class and "." in str(wrapped.__qualname__)
+
+
+def _table_of(held: list[Any], function: Any) -> tuple[Any, int]:
+    """
+    The dictionary of a cached function, out of all that it holds, and where it is: just
+    before the function that is wrapped.
+    """
+    wrapped = getattr(function, "__wrapped__", None)
+    for at in range(len(held) - 1, 0, -1):
+        if held[at] is wrapped:
+            found = held[at - 1]
+            return (found, at - 1) if type(found) is dict else (None, 0)
+    return None, 0
 
 
 ADAPTERS = (LruCache(),)
