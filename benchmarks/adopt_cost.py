@@ -340,7 +340,7 @@ def main() -> int:
             Bar("10,000 objects adopted", max(adopted.values()), 50, unit=" ms"),
             Bar(
                 "a look at a foreign object",
-                max(one[0] for one in looks.values()),
+                slowest,
                 100,
                 unit=" µs",
             ),
