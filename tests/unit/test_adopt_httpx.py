@@ -66,53 +66,82 @@ def test_connections_move_with_use(
     http_server.wait_for(open=0)
 
 
-def test_a_cap_is_kept_request_by_request(http_server: HttpServer) -> None:
+def test_a_client_of_threads_takes_no_cap_and_says_why() -> None:
     """
-    The server never sees more connections; the other requests wait their turn.
+    Its pool would fail requests of other threads whenever one has to wait.
     """
-    with httpx.Client(timeout=WITHIN) as client, ThreadPoolExecutor(5) as threads:
-        before = dict(vars(client))
-        handle = Guard().adopt(client, max_connections=2)
-        assert before == vars(client), "nothing was wrapped"
-        assert 2 == handle.info().limit
-        assert "max_connections=2" in handle.info().cap
-        held = [threads.submit(client.get, f"{http_server.url}/hold") for _ in range(5)]
-        http_server.wait_for(held=2)
-        pause = threading.Event()
-        while handle.info().details["waiting"] < 3:
-            pause.wait(0.002)
-        assert (2, 2) == (handle.info().entries, http_server.open)
-        http_server.release()
-        assert {200} == {one.result(WITHIN).status_code for one in held}
-        assert 2 == http_server.most
-
-
-def test_caps_are_tightened_and_lifted_while_it_works(http_server: HttpServer) -> None:
-    """
-    What is idle beyond a lower cap goes with the next request.
-    """
-    with httpx.Client(timeout=WITHIN) as client, ThreadPoolExecutor(3) as threads:
+    with httpx.Client() as client:
         handle = Guard().adopt(client)
-        assert (100, 20) == (handle.info().limit, handle.info().details["max_idle"])
-        held = [threads.submit(client.get, f"{http_server.url}/hold") for _ in range(3)]
-        http_server.wait_for(held=3)
-        http_server.release()
-        for one in held:
-            one.result(WITHIN)
-        assert 3 == handle.info().entries
-        handle.resize(max_connections=1)
-        assert (1, 1) == (handle.info().limit, handle.info().details["max_idle"])
-        client.get(http_server.url)
-        assert 1 == handle.info().entries
-        http_server.wait_for(open=1)
-        handle.resize(max_connections=None)
-        info = handle.info()
-        assert (None, 20) == (info.limit, info.details["max_idle"])
-        handle.resize(max_keepalive_connections=5)
-        assert 5 == handle.info().details["max_idle"]
+        with pytest.raises(TypeError, match="httpcore issue 1110"):
+            handle.resize(max_connections=2)
+        assert 100 == handle.info().limit
+        assert "memguard.limiter" in handle.info().cannot
+
+
+def test_one_without_a_bound_is_a_risk() -> None:
+    """
+    It opens as many connections as there are requests.
+    """
+    with httpx.Client(limits=httpx.Limits()) as client:
+        handle = Guard().adopt(client)
+        assert handle.info().limit is None
         risk = handle.risk()
         assert risk is not None
-        assert "connections" == risk.what
+        assert "httpx.Limits" in risk.fix
+
+
+def test_caps_are_kept_tightened_and_lifted(http_server: HttpServer) -> None:
+    """
+    The server never sees more connections; what is idle beyond a lower cap goes.
+    """
+
+    async def main() -> None:
+        async with httpx.AsyncClient(timeout=WITHIN) as client:
+            before = set(vars(client)), set(vars(client._transport))
+            handle = Guard().adopt(client, max_connections=3)
+            assert before == (set(vars(client)), set(vars(client._transport)))
+            assert "max_connections=3" in handle.info().cap
+            held = [
+                asyncio.create_task(client.get(f"{http_server.url}/hold"))
+                for _ in range(5)
+            ]
+            await asyncio.to_thread(http_server.wait_for, held=3)
+            info = handle.info()
+            assert (3, 3, 2) == (info.entries, info.limit, info.details["waiting"])
+            http_server.release()
+            await asyncio.gather(*held)
+            assert 3 == handle.info().entries == http_server.most
+            handle.resize(max_connections=1)
+            assert (1, 1) == (handle.info().limit, handle.info().details["max_idle"])
+            await client.get(http_server.url)
+            assert 1 == handle.info().entries
+            await asyncio.to_thread(http_server.wait_for, open=1)
+            handle.resize(max_connections=None)
+            info = handle.info()
+            assert (None, 20) == (info.limit, info.details["max_idle"])
+            handle.resize(max_keepalive_connections=5)
+            assert 5 == handle.info().details["max_idle"]
+            assert handle.risk() is not None
+
+    asyncio.run(main())
+
+
+def test_no_request_fails_because_it_had_to_wait(http_server: HttpServer) -> None:
+    """
+    Many more at a time than the cap allows: each has its answer.
+    """
+
+    async def main() -> None:
+        async with httpx.AsyncClient(timeout=WITHIN) as client:
+            Guard().adopt(client, max_connections=2)
+            for _ in range(5):
+                answers = await asyncio.gather(
+                    *(client.get(http_server.url) for _ in range(30))
+                )
+                assert {200} == {one.status_code for one in answers}
+        assert 2 >= http_server.most
+
+    asyncio.run(main())
 
 
 def test_a_shutdown_closes_it_after_the_work(http_server: HttpServer) -> None:
@@ -195,24 +224,34 @@ def test_a_client_without_a_pool_says_so() -> None:
     with httpx.Client(transport=transport) as client:
         handle = Guard().adopt(client)
         assert 0 == handle.info().entries
-        assert "no connection pool" in handle.info().cannot
-        with pytest.raises(TypeError, match="no connection pool"):
-            handle.resize(max_connections=1)
         assert handle.risk() is None
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=transport) as client:
+            handle = Guard().adopt(client)
+            assert "no connection pool" in handle.info().cannot
+            with pytest.raises(TypeError, match="no connection pool"):
+                handle.resize(max_connections=1)
+
+    asyncio.run(main())
 
 
 def test_proxies_have_pools_of_their_own() -> None:
     """
     They are counted together.
     """
-    transport = httpx.HTTPTransport(limits=httpx.Limits(max_connections=3))
-    with httpx.Client(
-        mounts={"http://": transport}, limits=httpx.Limits(max_connections=4)
-    ) as client:
-        handle = Guard().adopt(client)
-        assert 7 == handle.info().limit
-        handle.resize(max_connections=2)
-        assert 4 == handle.info().limit
+
+    async def main() -> None:
+        transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=3))
+        async with httpx.AsyncClient(
+            mounts={"http://": transport}, limits=httpx.Limits(max_connections=4)
+        ) as client:
+            handle = Guard().adopt(client)
+            assert 7 == handle.info().limit
+            handle.resize(max_connections=2)
+            assert 4 == handle.info().limit
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "3", True])
@@ -220,11 +259,15 @@ def test_a_bad_cap_is_refused(bad: object) -> None:
     """
     Before anything is changed.
     """
-    with httpx.Client() as client:
-        handle = Guard().adopt(client)
-        with pytest.raises(ValueError, match="max_connections"):
-            handle.resize(max_connections=bad)
-        assert 100 == handle.info().limit
+
+    async def main() -> None:
+        async with httpx.AsyncClient() as client:
+            handle = Guard().adopt(client)
+            with pytest.raises(ValueError, match="max_connections"):
+                handle.resize(max_connections=bad)
+            assert 100 == handle.info().limit
+
+    asyncio.run(main())
 
 
 def test_one_that_is_collected_unclosed_is_told() -> None:

@@ -25,22 +25,18 @@ class Client(Adapter):
     """
     A `httpx.Client`: connections in use and idle, requests that wait for one.
 
-    Its caps are the figures its pool decides by, request by request: set on the pool,
-    and nothing is wrapped. More connections than a lower cap allows are closed as they
-    come to rest. Each proxy has a pool, and the cap, of its own.
+    It is only measured: see what has no cap. Each proxy has a pool of its own; they are
+    counted together.
     """
 
     kind = "client"
     module = "httpx"
-    caps = tuple(_CAPS)
     cannot = (
-        "a transport that has no connection pool, such as a mock or one of WSGI; give"
-        " the client a httpx.HTTPTransport(limits=...), or leave its transport out"
+        "a pool of httpcore that threads wait for may close a connection under the"
+        " request of another one (encode/httpcore issue 1110), so no bound is put on it"
+        " from outside; make the client with httpx.Limits above the number of its"
+        " threads, and hold requests back with a memguard.limiter"
     )
-
-    def __init__(self) -> None:
-        #: What a pool may keep idle by its own limits, below those it has now.
-        self._idle: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
     def types(self) -> tuple[type, ...]:
         return loaded_types("httpx._client:Client", "httpx:Client")
@@ -69,10 +65,56 @@ class Client(Adapter):
             },
         )
 
+    def close(self, obj: Any) -> Any:
+        obj.close()
+
+    def is_open(self, obj: Any) -> bool:
+        return not obj.is_closed
+
+    def risk(self, obj: Any) -> Risk | None:
+        if self.measure(obj).limit is not None or not _has_pool(obj):
+            return None
+        return Risk(
+            "connections",
+            "this client was made with Limits(max_connections=None): it opens as many"
+            " as there are requests at a time",
+            "make it with httpx.Limits(max_connections=...)",
+        )
+
+
+class AsyncClient(Client):
+    """
+    A `httpx.AsyncClient`: as a `Client`, and closed on the loop of its connections.
+
+    Its caps are the figures its pool decides by, request by request: set on the pool,
+    and nothing is wrapped. More connections than a lower cap allows are closed as they
+    come to rest. Each proxy has a pool, and the cap, of its own.
+    """
+
+    affinity = "loop"
+    caps = tuple(_CAPS)
+    cannot = (
+        "a transport that has no connection pool, such as a mock or one of ASGI; give"
+        " the client a httpx.AsyncHTTPTransport(limits=...), or leave its transport out"
+    )
+
+    def __init__(self) -> None:
+        #: What a pool may keep idle by its own limits, below those it has now.
+        self._idle: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+    def types(self) -> tuple[type, ...]:
+        return loaded_types("httpx._client:AsyncClient", "httpx:AsyncClient")
+
+    def loop_of(self, obj: Any) -> Any:
+        for pool in _pools(obj):
+            for connection in pool.connections:
+                loop = loop_behind(connection)
+                if loop is not None:
+                    return loop
+        return None
+
     def cannot_of(self, obj: Any) -> str:
-        if any(True for _ in _pools(obj)):
-            return ""
-        return f"this client has {self.cannot}"
+        return "" if _has_pool(obj) else f"this client has {self.cannot}"
 
     def check(self, obj: Any, caps: Mapping[str, Any]) -> None:
         pools = list(_pools(obj))
@@ -84,7 +126,7 @@ class Client(Adapter):
         ):
             msg = (
                 "this version of httpcore keeps the limits of a pool in another way;"
-                " give them to the client: httpx.Client(limits=httpx.Limits(...))"
+                " give them to the client: httpx.AsyncClient(limits=httpx.Limits(...))"
             )
             raise TypeError(msg)
 
@@ -99,43 +141,12 @@ class Client(Adapter):
             # connections are closed, and a cap that is lifted leaves nothing behind.
             pool._max_keepalive_connections = min(idle, pool._max_connections)
 
-    def close(self, obj: Any) -> Any:
-        obj.close()
-
-    def is_open(self, obj: Any) -> bool:
-        return not obj.is_closed
-
-    def risk(self, obj: Any) -> Risk | None:
-        if self.measure(obj).limit is not None or self.cannot_of(obj):
-            return None
-        return Risk(
-            "connections",
-            "this client was made with Limits(max_connections=None): it opens as many"
-            " as there are requests at a time",
-            "adopt it with max_connections=..., or make it with httpx.Limits",
-        )
-
-
-class AsyncClient(Client):
-    """
-    A `httpx.AsyncClient`: as a `Client`, and closed on the loop of its connections.
-    """
-
-    affinity = "loop"
-
-    def types(self) -> tuple[type, ...]:
-        return loaded_types("httpx._client:AsyncClient", "httpx:AsyncClient")
-
-    def loop_of(self, obj: Any) -> Any:
-        for pool in _pools(obj):
-            for connection in pool.connections:
-                loop = loop_behind(connection)
-                if loop is not None:
-                    return loop
-        return None
-
     async def close(self, obj: Any) -> None:
         await obj.aclose()
+
+
+def _has_pool(client: Any) -> bool:
+    return any(True for _ in _pools(client))
 
 
 def _pools(client: Any) -> Iterator[Any]:
