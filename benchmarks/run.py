@@ -38,6 +38,7 @@ QUESTIONS = {
     "What do sessions cost?": "sessions.py",
     "What does adopting cost?": "adopt_cost.py",
     "How long does the end of a huge value hold everybody up?": "teardown.py",
+    "What does a session weigh, live and asleep?": "session_sizes.py",
     "What does a store of sessions in SQLite cost?": "session_store.py",
     "What does a list of risks cost?": "risks_cost.py",
 }

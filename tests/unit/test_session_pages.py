@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 from tests._redis import RedisServer
+from tests.watched import Watched, Watching
 
 from memguard import Guard
 from memguard._sessions import Sessions
@@ -22,61 +23,6 @@ from memguard._sessions.stores import MemoryStore
 from memguard._sessions.stores.sqlite import SqliteStore
 from memguard.errors import SessionUnreadable, StoreFailed, WouldBlockLoop
 from memguard.testing import FakeClock
-
-
-class Watched:
-    """
-    A space that notes which pages are written (name, number), deleted and read.
-    """
-
-    def __init__(self, space: Any) -> None:
-        self._space = space
-        self.written: list[tuple[str, int]] = []
-        self.deleted: list[tuple[str, int]] = []
-        self.fetched: list[tuple[str, int]] = []
-        self.fault = False
-
-    def __getattr__(self, verb: str) -> Any:
-        return getattr(self._space, verb)
-
-    def put(self, owner: str, entries: Sequence[Any]) -> Any:
-        if self.fault:
-            msg = "no"
-            raise StoreFailed(msg)
-        for entry in entries:
-            for key, page in entry.pages.items():
-                (self.deleted if page is None else self.written).append(key)
-        return self._space.put(owner, entries)
-
-    def pages(self, id: str, name: str, numbers: Sequence[int]) -> Any:
-        self.fetched += ((name, number) for number in numbers)
-        return self._space.pages(id, name, numbers)
-
-    def forget(self) -> None:
-        """
-        Begin to note anew.
-        """
-        self.written, self.deleted, self.fetched = [], [], []
-
-
-class Kept:
-    """
-    A store whose one space is watched.
-    """
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.space_of: Watched | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def space(self, name: str, clock: Any) -> Watched:
-        """
-        The watched one.
-        """
-        self.space_of = Watched(self._store.space(name, clock))
-        return self.space_of
 
 
 @pytest.fixture
@@ -101,7 +47,7 @@ def chat(guard: Guard, tmp_path: Path) -> Sessions:
     """
     Sessions in SQLite, whose pages are watched.
     """
-    store = Kept(SqliteStore(tmp_path / "sessions.db"))
+    store = Watching(SqliteStore(tmp_path / "sessions.db"))
     return guard.sessions("chat", store=store)
 
 
@@ -565,7 +511,7 @@ def test_pages_on_a_server(guard: Guard, tmp_path: Path) -> None:
     try:
         from memguard._sessions.stores.redis import RedisStore
 
-        chat = guard.sessions("chat", store=Kept(RedisStore(client)))
+        chat = guard.sessions("chat", store=Watching(RedisStore(client)))
         append(chat, 1, 1000, max_entries=600)
         assert numbers(4, 5, 6, 7, 8) == sorted(watched(chat).written)
         assert chat.hibernate("ann")

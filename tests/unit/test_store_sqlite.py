@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import memguard
+from memguard import Guard
 from memguard._clock import SystemClock
 from memguard._probes.identity import identity
 from memguard._sessions.stores.space import Claim, Entry, Space
@@ -801,3 +802,20 @@ def test_a_fork_waits_for_the_verbs_of_others(make: Callable[..., Any]) -> None:
             thread.join(10)
     assert 10 == len(space.ids())
     assert [("ok",)] == space._database._execute("PRAGMA integrity_check").fetchall()
+
+
+def test_a_state_directory_may_be_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is made where the process was then, with what is missing above it.
+    """
+    monkeypatch.chdir(tmp_path)
+    with Guard("app", state_dir="state/of/app") as guard:
+        chat = guard.sessions("chat")
+        with chat.open("ann") as session:
+            session.data["n"] = 1
+        monkeypatch.chdir("/")
+        assert chat.hibernate("ann")
+        assert 1 == chat.stats().hibernated
+    assert any((tmp_path / "state/of/app").rglob("*.sqlite3"))

@@ -1,8 +1,9 @@
 """
 The sessions of one process in a dictionary.
 
-A session that sleeps costs its record, an entry in a dictionary, and one in the queue
-of those that expire; when it does and which version it has stands in its record.
+A session that sleeps costs its record, an entry in a dictionary, and two words
+in the queue of those that expire; when it does and which version it has stands in its
+record.
 
 Longer than 300 lines because a store has many verbs, each of a few lines.
 """
@@ -11,9 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from heapq import heapify, heappop, heappush
 
 from memguard._sessions.record import Torn, read_header
+from memguard._sessions.stores.ends import Ends
 from memguard._sessions.stores.space import Claim, Entry, Held, Stored
 from memguard._sessions.words import Words
 
@@ -48,7 +49,7 @@ class MemorySpace:
         self._owned: dict[str, _Owned] = {}
         # When those that sleep expire, where that is not in their records.
         self._ends: dict[str, float | None] = {}
-        self._queue: list[tuple[float, str]] = []
+        self._queue = Ends()
         self._held = 0  # records of sessions that somebody has
         self._bytes = sum(map(len, records.values()))  # of those that nobody has
         self._broken: bytes | None = None
@@ -233,12 +234,15 @@ class MemorySpace:
         found: list[tuple[float, str]] = []
         with self._lock:
             queue = self._queue
-            while queue and queue[0][0] <= now and len(found) < most:
-                entry = heappop(queue)
-                if self._counts(*entry):
-                    found.append(entry)
+            while len(found) < most:
+                head = queue.head()
+                if head is None or head[0] > now:
+                    break
+                queue.pop()
+                if self._counts(*head):
+                    found.append(head)
             for entry in found:
-                heappush(queue, entry)
+                queue.put(*entry)
         return list(dict.fromkeys(id for _, id in found))
 
     def next_due(self) -> float | None:
@@ -246,12 +250,13 @@ class MemorySpace:
         When the earliest of nobody's sessions expires.
         """
         with self._lock:
-            queue = self._queue
-            while queue:
-                if self._counts(*queue[0]):
-                    return queue[0][0]
-                heappop(queue)
-        return None
+            while True:
+                head = self._queue.head()
+                if head is None:
+                    return None
+                if self._counts(*head):
+                    return head[0]
+                self._queue.pop()
 
     def count(self) -> tuple[int, int]:
         """
@@ -304,13 +309,11 @@ class MemorySpace:
 
     def _enqueue(self, id: str) -> None:
         at = self._end(id)
-        queue = self._queue
         if at is not None:
-            heappush(queue, (at, id))
+            self._queue.put(at, id)
         # Void entries never outnumber the others by much.
-        if len(queue) > 1.5 * len(self._records) + 16:
-            self._queue = [*{entry for entry in queue if self._counts(*entry)}]
-            heapify(self._queue)
+        if len(self._queue) > 1.5 * len(self._records) + 16:
+            self._queue.keep(self._counts)
 
     def _counts(self, at: float, id: str) -> bool:
         return id in self._records and id not in self._owned and self._end(id) == at

@@ -189,13 +189,16 @@ class PlainSpace:
         """
         Put a record that cannot be read aside: under another id, in place of the last.
         """
+        with self._lock:
+            row = self._rows.get(id)
+            if row is None or row.owner != owner:
+                return
         blob = self._verbs.get(id)
         if blob is not None:
             self._verbs.put(_BROKEN, blob)
         self._verbs.delete(id)
         with self._lock:
-            row = self._rows.get(id)
-            if row is not None and row.owner == owner:
+            if self._rows.get(id) is row:
                 row.version = row.size = 0
                 row.expires_at = None
 

@@ -29,8 +29,10 @@ class Place:
     __slots__ = ("directory", "path")
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self.directory = os.path.dirname(path)
+        # Absolute: a process may change its directory, and a relative path ends in
+        # one that there is not.
+        self.path = os.path.abspath(path)
+        self.directory = os.path.dirname(self.path)
 
     def prepare(self, *, private: bool = False) -> None:
         """
