@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, UserDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import blinker
@@ -554,6 +554,30 @@ def test_what_says_its_cap_is_safe(app: Any, guard: Guard) -> None:
         f"{NAME}.BROKEN": "AT RISK",
         f"{NAME}.RECENT": "SAFE",
     } == verdicts
+
+
+def test_plain_holders_are_looked_into(app: Any, guard: Guard) -> None:
+    """
+    A namespace, a UserDict, slots, a dictionary of dictionaries.
+    """
+
+    class Slotted:
+        __slots__ = ("kept", "unset")
+
+    Slotted.__module__ = NAME
+    many = range(20_000)
+    app.state = SimpleNamespace(users=dict.fromkeys(many))
+    app.user = UserDict.fromkeys(many)
+    app.slotted = Slotted()
+    app.slotted.kept = list(many)
+    app.nested = {"counts": Counter(many), "empty": {}}
+
+    assert {
+        f"{NAME}.state.users",
+        f"{NAME}.user.data",
+        f"{NAME}.slotted.kept",
+        f"{NAME}.nested[]",
+    } == set(rows(guard))
 
 
 def test_weak_containers_and_caches_of_others(app: Any, guard: Guard) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ("judge_signal",)
 
-_MANY: Final = 100
+_MANY: Final = 30
+_VERY_MANY: Final = 100
 _SOME: Final = 10  # more than that of one event were once worth a warning
 
 
@@ -28,7 +29,7 @@ def judge_signal(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
     if scene.only_counts:
         return
     piles_up = trend.growing and (most > _SOME or trend.rises > 1)
-    if place.library and not (piles_up or most >= _MANY):
+    if place.library and not (piles_up or most >= _VERY_MANY):
         return
     kind = full_name(type(obj)).rpartition(".")[2]
     if piles_up or most >= _MANY:
@@ -37,7 +38,7 @@ def judge_signal(scene: Scene, place: Place, obj: Any, shape: Shape) -> None:
             "many-listeners",
             kind,
             place.name,
-            grade=1 + piles_up + (most >= _MANY),
+            grade=1 + piles_up + (most >= _VERY_MANY),
             reason=f"{total:,} listeners, {most:,} of them for one event"
             + (f"; {why}" if why else ""),
             fix="disconnect a listener when its owner ends (memguard.listen ties it to"

@@ -18,6 +18,7 @@ from memguard._risks.queues import judge_executor, judge_queue
 from memguard._risks.reading import (
     attributes_of,
     attributes_read,
+    full_name,
     module_of,
     namespace_of,
     qualname_of,
@@ -60,6 +61,16 @@ _QUEUES: Final = (QUEUE, SIMPLE_QUEUE, ASYNC_QUEUE, PROCESS_QUEUE)
 _HELD: Final = (*_CONTAINERS, *_QUEUES, EXECUTOR)
 # How far is gone from a module's name: a class, an instance, its attribute, its entry.
 DEPTH: Final = 4
+# Of the standard library, and yet what is in them is whoever's who made them.
+_PLAIN: Final = frozenset(
+    (
+        "argparse.Namespace",
+        "collections.ChainMap",
+        "collections.UserDict",
+        "collections.UserList",
+        "types.SimpleNamespace",
+    )
+)
 _ATOMS: Final = frozenset((ATOM,))
 _CODE: Final = frozenset((ATOM, FUNCTION, METHOD, OBJECT))  # of a library's class
 _SMALL: Final = 64  # entries of a container that are looked into
@@ -200,7 +211,8 @@ class Visitor:
         if depth > (0 if place.library else DEPTH - 1):
             return
         kind = type(obj)
-        foreign = place.library or is_foreign(kind)
+        is_plain = full_name(kind) in _PLAIN
+        foreign = place.library or (is_foreign(kind) and not is_plain)
         of = self._scene.shapes.of
         found = [(name, value, of(type(value))) for name, value in attributes_read(obj)]
         cap = said_cap({name: value for name, value, _ in found})
