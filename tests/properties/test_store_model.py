@@ -73,6 +73,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.claims: dict[str, str] = {}
         self.wants: dict[tuple[str, str], float] = {}
         self.former_wants: dict[tuple[str, str], float] = {}
+        #: What dead owners had: until they are reaped a store may take it for theirs.
+        self.unreaped: set[str] = set()
         self.sessions: dict[str, Session] = {}
         self.owners = ["", ""]
         for process in range(2):
@@ -96,6 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.leases.pop(owner, None)
         for key in [key for key, one in self.claims.items() if one == owner]:
             del self.claims[key]
+            self.unreaped.add(key)
         # A store may forget what those wanted that have ended, or not.
         for want in [want for want in self.wants if want[1] == owner]:
             self.former_wants[want] = self.wants.pop(want)
@@ -155,8 +158,12 @@ class StoreMachine(RuleBasedStateMachine):
         """
         Everything is free.
         """
-        self.spaces[process].leave(self.owners[process])
-        self.end(self.owners[process])
+        owner, lived = self.owners[process], self.lives(self.owners[process])
+        before = set(self.unreaped)
+        self.spaces[process].leave(owner)
+        self.end(owner)
+        if lived:
+            self.unreaped = before
 
     @rule(process=PROCESSES)
     def reap(self, process: int) -> None:
@@ -167,9 +174,11 @@ class StoreMachine(RuleBasedStateMachine):
         freed = sum(
             owner in dead and key in self.sessions for key, owner in self.claims.items()
         )
-        assert freed == self.spaces[process].reap()
+        late = sum(key in self.sessions for key in self.unreaped)
+        assert freed <= self.spaces[process].reap() <= freed + late
         for owner in dead:
             self.end(owner)
+        self.unreaped.clear()
 
     @rule(process=PROCESSES, key=IDS, have=st.none() | st.integers(0, 5))
     def claim(self, process: int, key: str, have: int | None) -> None:
@@ -192,6 +201,7 @@ class StoreMachine(RuleBasedStateMachine):
         if (before := self.claims.get(key)) is not None and before != owner:
             self.end(before)
         self.claims[key] = owner
+        self.unreaped.discard(key)
         assert isinstance(found, Claim)
         assert found.contended in self.asked_for(key, owner)
         self.wants.pop((key, owner), None)
@@ -321,22 +331,8 @@ class StoreMachine(RuleBasedStateMachine):
         for space, owner in zip(self.spaces, self.owners, strict=True):
             known = sorted(self.sessions, key=lambda key: self.sessions[key].order)
             assert known == space.ids()
-            free = {
-                key: one
-                for key, one in self.sessions.items()
-                if self.holder(key) is None
-            }
-            size = sum(one.size for one in free.values())
-            assert (len(free), size) == space.count()
-            ends = {
-                key: one.expires_at
-                for key, one in free.items()
-                if one.expires_at is not None
-            }
-            assert min(ends.values(), default=None) == space.next_due()
-            due = space.due(50.0, 10)
-            assert {key for key, end in ends.items() if end <= 50.0} == set(due)
-            assert sorted(ends[key] for key in due) == [ends[key] for key in due]
+            if not self.unreaped and all(map(self.lives, self.claims.values())):
+                self.sees_what_is_free(space)
             wanted = set(space.wanted(owner))
             for key in "abc":
                 mine = self.claims.get(key) == owner
@@ -344,6 +340,22 @@ class StoreMachine(RuleBasedStateMachine):
                 assert (key in wanted) in allowed
             for key in "abc":
                 self.sees(space, key)
+
+    def sees_what_is_free(self, space: Any) -> None:
+        free = {
+            key: one for key, one in self.sessions.items() if key not in self.claims
+        }
+        size = sum(one.size for one in free.values())
+        assert (len(free), size) == space.count()
+        ends = {
+            key: one.expires_at
+            for key, one in free.items()
+            if one.expires_at is not None
+        }
+        assert min(ends.values(), default=None) == space.next_due()
+        due = space.due(50.0, 10)
+        assert {key for key, end in ends.items() if end <= 50.0} == set(due)
+        assert sorted(ends[key] for key in due) == [ends[key] for key in due]
 
     def sees(self, space: Any, key: str) -> None:
         found, session = space.read(key), self.sessions.get(key)
