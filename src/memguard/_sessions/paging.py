@@ -90,6 +90,8 @@ def _settled(core: Core, id: str) -> Steps[Session | None]:
             if slot is None:
                 return None
             session, latch, by = slot.session, slot.busy, slot.busy_by
+            if core.leases and not slot.held and slot.lease is None and latch is None:
+                return None  # it was given back, and may be another's by now
         if latch is None or latch.is_set or by == caller():
             return session
         # It comes or goes; afterwards it is clear where its history is.
