@@ -10,7 +10,6 @@ package that none of memguard's own adapters is for; the nearest base decides th
 from __future__ import annotations
 
 import sys
-import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -99,7 +98,6 @@ quick: Final[dict[int, Adapter]] = {}
 _forgetful: Final[dict[int, ref[type]]] = {}
 _loaded: Final[dict[str, tuple[Adapter, ...]]] = {}
 _plugins: list[tuple[Adapter, ...]] = []
-_lock: Final = threading.RLock()
 
 
 def known_adapter(obj: object, failed: Failed) -> Adapter | None:
@@ -130,11 +128,10 @@ def forget_plugins() -> None:
     """
     Look for the adapters of other packages anew. For tests.
     """
-    with _lock:
-        _plugins.clear()
-        _known.clear()
-        quick.clear()
-        _forgetful.clear()
+    _plugins.clear()
+    _known.clear()
+    quick.clear()
+    _forgetful.clear()
 
 
 def _learn(kind: type, failed: Failed) -> tuple[Adapter, ...]:
@@ -199,9 +196,8 @@ def _own(kind: type) -> list[Adapter]:
 
 
 def _from_other_packages(failed: Failed) -> tuple[Adapter, ...]:
-    with _lock:
-        if _plugins:
-            return _plugins[0]
+    if _plugins:
+        return _plugins[0]
     from importlib.metadata import entry_points
 
     found: list[Adapter] = []
@@ -210,10 +206,9 @@ def _from_other_packages(failed: Failed) -> tuple[Adapter, ...]:
             found += _adapters_in(point.load())
         except Exception as error:  # a foreign package may do anything
             failed(f"loading the adapter {point.value}", error)
-    with _lock:
-        if not _plugins:
-            _plugins.append(tuple(found))
-        return _plugins[0]
+    # Without a lock, which a fork might leave taken: two threads may both have looked.
+    _plugins.append(tuple(found))
+    return _plugins[0]
 
 
 def _adapters_in(loaded: Any) -> list[Adapter]:
