@@ -15,6 +15,9 @@ from memguard._sessions.parts import Encoder, Numbers, Opened, Part
 
 __all__ = ("AT_HAND", "Frozen", "History")
 
+# Threads that append at the same time may come in another order than their numbers,
+# and numbers may be missing that others are just using.
+_SLACK: Final = 64
 #: So many of the newest entries are always read with the record.
 AT_HAND: Final = 20
 
@@ -58,7 +61,7 @@ class Frozen:
         end = (after - AT_HAND) // PAGE * PAGE
         if not paged or after - first <= PAGE or end <= first:
             return Part(codec.dumps([*self._head(self.times), *self._values()]))
-        at = [place for place, one in enumerate(self.entries) if one[0] >= end]
+        at = self._places(end, after)
         times = None if self.times is None else [self.times[place] for place in at]
         head = {**self._head(times)[0], "pages": [first, end]}
         raw = codec.dumps([head, *(self.entries[place][1] for place in at)])
@@ -69,9 +72,7 @@ class Frozen:
         """
         One page of it, encoded.
         """
-        at = [
-            place for place, one in enumerate(self.entries) if one[0] // PAGE == number
-        ]
+        at = self._places(number * PAGE, number * PAGE + PAGE)
         body: list[Any] = [[self.entries[place][1] for place in at]]
         if self.times is not None:
             body.append([self.times[place] for place in at])
@@ -83,9 +84,22 @@ class Frozen:
         """
         if part.numbers is None:
             return 0
-        end = part.numbers.high * PAGE
-        before = sum(1 for one in self.entries if one[0] < end)
-        return len(part.raw) * before // (len(self.entries) - before + 1)
+        at_hand = self.head["next"] - part.numbers.high * PAGE
+        before = max(0, len(self.entries) - at_hand)
+        return len(part.raw) * before // (at_hand + 1)
+
+    def _places(self, low: int, high: int) -> list[int]:
+        """
+        Where the entries with these numbers are: about where they ought to be.
+        """
+        entries = self.entries
+        if not entries:
+            return []
+        first = entries[0][0]
+        some = range(
+            max(0, low - first - _SLACK), min(len(entries), high - first + _SLACK)
+        )
+        return [place for place in some if low <= entries[place][0] < high]
 
     def open(self, codec: Encoder) -> Opened:
         """

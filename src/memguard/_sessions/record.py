@@ -24,6 +24,7 @@ __all__ = (
     "Header",
     "Torn",
     "expired",
+    "facts_of",
     "read_header",
     "read_page",
     "read_record",
@@ -41,6 +42,9 @@ _SUM: Final = struct.Struct(">I")
 # Where in the header it stands when the session expires.
 _END: Final = struct.Struct(">d")
 _END_AT: Final = struct.calcsize(">4sBBIQdd")
+# From the version to the end.
+_FACTS: Final = struct.Struct(">Qddd")
+_FACTS_AT: Final = struct.calcsize(">4sBBI")
 _PAGE: Final = struct.Struct(">BI")  # flags, checksum
 HEADER_BYTES: Final = _HEAD.size + _SUM.size
 
@@ -121,6 +125,16 @@ def read_header(stored: bytes) -> Header:
     The header alone; its content is not looked at. Raises Torn where there is none.
     """
     return _header(stored)[0]
+
+
+def facts_of(stored: bytes) -> tuple[int, float | None]:
+    """
+    Version and end, read alone; 1 and None where there is no header.
+    """
+    if len(stored) < HEADER_BYTES or stored[:4] != _MAGIC:
+        return 1, None
+    version, _, _, end = _FACTS.unpack_from(stored, _FACTS_AT)
+    return version, None if end == math.inf else end
 
 
 def expired(stored: bytes, now: float) -> bool:

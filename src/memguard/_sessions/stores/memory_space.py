@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from memguard._sessions.record import Torn, read_header
+from memguard._sessions.record import facts_of
 from memguard._sessions.stores.ends import Ends
 from memguard._sessions.stores.space import Claim, Entry, Held, Stored
 from memguard._sessions.words import Words
@@ -115,7 +115,7 @@ class MemorySpace:
             if owned is None:
                 version = 0
                 if record is not None:
-                    version = _facts(record)[0]
+                    version = facts_of(record)[0]
                     self._held += 1
                     self._bytes -= len(record)
                 owned = self._owned[id] = _Owned(owner, version)
@@ -218,7 +218,7 @@ class MemorySpace:
                 return None
             owned = self._owned.get(id)
             owner = None if owned is None else owned.owner
-            version = _facts(record)[0] if owned is None else owned.version
+            version = facts_of(record)[0] if owned is None else owned.version
             return Stored(version, record, self._end(id), owner, len(record))
 
     def pages(self, id: str, name: str, numbers: Sequence[int]) -> dict[int, bytes]:
@@ -299,10 +299,10 @@ class MemorySpace:
     def _end(self, id: str) -> float | None:
         if id in self._ends:
             return self._ends[id]
-        return _facts(self._records[id])[1]
+        return facts_of(self._records[id])[1]
 
     def _note_end(self, id: str, at: float | None) -> None:
-        if at == _facts(self._records[id])[1]:
+        if at == facts_of(self._records[id])[1]:
             self._ends.pop(id, None)
         else:
             self._ends[id] = at
@@ -317,14 +317,3 @@ class MemorySpace:
 
     def _counts(self, at: float, id: str) -> bool:
         return id in self._records and id not in self._owned and self._end(id) == at
-
-
-def _facts(record: bytes) -> tuple[int, float | None]:
-    """
-    Version and end of a record, which was perhaps put there by hand.
-    """
-    try:
-        header = read_header(record)
-    except Torn:
-        return 1, None  # told when it is read
-    return header.version, header.expires_at
