@@ -84,7 +84,7 @@ class Frozen:
         """
         if part.numbers is None:
             return 0
-        at_hand = self.head["next"] - part.numbers.high * PAGE
+        at_hand: int = self.head["next"] - part.numbers.high * PAGE
         before = max(0, len(self.entries) - at_hand)
         return len(part.raw) * before // (at_hand + 1)
 
