@@ -285,6 +285,7 @@ def environment() -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MEMGUARD_", "OTEL_"))
+        and name not in ("XDG_STATE_HOME", "STATE_DIRECTORY")
     } | {"PATH": path, "PYTHONPATH": str(ROOT / "src")}
 
 
