@@ -40,10 +40,9 @@ def place(sessions: Keeping, asked: Store | None) -> tuple[Store, Space]:
             _note(sessions, store)
             return store, store.space(name, registry.clock)
         except StoreFailed as error:
-            # Its text names the file and the cure, and nothing of any session.
             registry.failures.record(
                 f"keeping sessions {sessions.label!r} on disk (they are in memory, and"
-                f" end with the process: {error})",
+                " end with the process)",
                 error,
                 call_site(sessions.site),
             )
