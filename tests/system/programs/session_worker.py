@@ -20,6 +20,7 @@ from memguard._sessions.stores.space import Entry, Held, Space, StaleOwner
 from memguard.errors import SessionElsewhere, SessionLost, StoreFailed
 
 PAGES = 3
+TORN = "torn"
 #: What each write adds to a history that is kept in pages.
 LINES = 40
 
@@ -143,6 +144,8 @@ class Direct:
             since = monotonic()
             if claim.version != version:
                 state = self.state(session, claim.record)
+                if state[0] == TORN and self.overtaken(session, owner, claim.version):
+                    return
         except StaleOwner:
             self.join()
             return
@@ -186,7 +189,15 @@ class Direct:
         wrote, number = json.loads(record)
         place = number % PAGES
         page = self.space.pages(session, "log", [place]).get(place)
-        return (wrote, number) if page == wrote.encode() else ("torn", number)
+        return (wrote, number) if page == wrote.encode() else (TORN, number)
+
+    def overtaken(self, session: str, owner: str, version: int) -> bool:
+        """
+        Whether another owner was there between the record and its page: they are read
+        by two verbs, and a pause may fall between them.
+        """
+        again = self.space.claim(session, owner)
+        return isinstance(again, Held) or again.version != version
 
     def run(self, sessions: list[str], until: float) -> None:
         while not self.owner:
@@ -245,7 +256,7 @@ class Public:
                 log = mine.ring("log", of=str, max_entries=LINES * 20)
                 state = mine.data.get("last"), mine.data.get("count", 0)
                 if not whole(log, state):
-                    state = "torn", state[1]
+                    state = TORN, state[1]
                 sleep(pauses[0])
                 wrote, number = self.notes.begin(session, owner, since, state)
                 mine.data["last"], mine.data["count"] = wrote, number
