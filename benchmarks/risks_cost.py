@@ -150,7 +150,8 @@ def measure() -> dict[str, Any]:
     first = timed(guard.risks)
     second = timed(guard.risks)
     pace = Measured()
-    report = _risks.risks_of(guard, guard.looks or _risks.Looks(), pace)
+    with undisturbed():
+        report = _risks.risks_of(guard, guard.looks or _risks.Looks(), pace)
     return {
         "objects": len(gc.get_objects()),
         "modules": report.modules,

@@ -24,6 +24,7 @@ __all__ = ("OTHER", "Group", "read_tree")
 _CHUNK: Final = 500  # children read in one step
 _NODES: Final = 40_000  # that are read one by one
 _LEAST: Final = 20  # of each branch
+_COMPARED: Final = 500  # of a sample, for their kinds
 _COMMON: Final = 0.05  # part of a sample from which on a kind stands for more
 _GROUPS: Final = 10_000
 _ROWS: Final = 50  # of one place; more are put together
@@ -157,10 +158,15 @@ def _times(found: list[Node], count: int) -> dict[str, float]:
 
     What is rare among them stands for itself: there may be one of it in the whole.
     """
-    counted = Counter(one.kind for one in found)
-    many = {kind: n for kind, n in counted.items() if n >= _COMMON * len(found)}
-    rare = len(found) - sum(many.values())
-    each = max(1.0, (count - rare) / max(1, sum(many.values())))
+    if count <= len(found) or not found:
+        return {}
+    step = -(-len(found) // _COMPARED)
+    some = Counter(one.kind for one in found[::step])
+    # As parts of all that were found.
+    parts = {kind: n / sum(some.values()) for kind, n in some.items()}
+    many = {kind: part for kind, part in parts.items() if part >= _COMMON}
+    common = sum(many.values()) * len(found)
+    each = max(1.0, (count - len(found) + common) / common)
     return dict.fromkeys(many, each)
 
 
