@@ -41,6 +41,7 @@ QUESTIONS = {
     "What does a session weigh, live and asleep?": "session_sizes.py",
     "What does a store of sessions in SQLite cost?": "session_store.py",
     "What does a list of risks cost?": "risks_cost.py",
+    "What does a look at the memory of a process cost?": "footprint_cost.py",
 }
 # These differ between versions of Python: they run on the second one too, where its
 # environment has been made.

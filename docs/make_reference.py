@@ -29,7 +29,7 @@ CLASSES: dict[str, tuple[str, str]] = {
         "memguard:Guard",
         """start shutdown ashutdown stopped uninstall is_running sessions pool
         limiter sink log_handler adopt on_shutdown subscribe
-        memory level health snapshot audit risks""",
+        memory level health footprint snapshot audit risks""",
     ),
     "Scope": (
         "memguard:Scope",
@@ -100,6 +100,15 @@ RECORDS: dict[str, str] = {
     "memguard._risks.report": "RiskReport RiskRow",
     "memguard._snapshot": "GuardSnapshot KindSnapshot NodeSnapshot",
     "memguard._health": "Health MemorySample",
+    "memguard._footprint": "Footprint Capability Rates",
+    "memguard._leaks.memory": "MemoryVerdict",
+    "memguard._probes.mappings": "Mappings MappingGroup Rollup",
+    "memguard._probes.counters": "Counters",
+    "memguard._probes.usage": "GroupUsage SystemMemory Pressure",
+    "memguard._probes.sample": "Sample",
+    "memguard._probes.process": "PagesReading",
+    "memguard._probes.allocators": "MallocReading PymallocReading",
+    "memguard._probes.readings": "LimitReading DirectoryReading",
     "memguard._kinds.timer": "TimerInfo",
     "memguard._kinds.emitter": "SiteGrowth",
     "memguard._kinds.cache": "CacheInfo",

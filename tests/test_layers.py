@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_sessions",),
     ("_pressure", "_leaks"),
     ("_health", "_snapshot"),
+    ("_footprint",),
     ("_risks",),
     ("_root",),
     ("_guard",),

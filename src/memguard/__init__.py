@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memguard import errors as errors, testing as testing, typing as typing
     from memguard._adopt import Adopted, AdoptedInfo
     from memguard._default import current, current_scope, install
+    from memguard._footprint import Capability, Footprint
     from memguard._guard import Guard
     from memguard._health import Level
     from memguard._kinds.cache import Cache
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from memguard._kinds.sink import Sink
     from memguard._kinds.task import Task
     from memguard._kinds.timer import Timer
+    from memguard._leaks.memory import MemoryVerdict
     from memguard._lifecycle.report import ShutdownReport
     from memguard._phases import Phase
     from memguard._risks import RiskReport
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     cached = _typed.cached
     emitter = _typed.emitter
     enter = _typed.enter
+    footprint = _typed.footprint
     health = _typed.health
     limiter = _typed.limiter
     listen = _typed.listen
@@ -84,15 +87,18 @@ __all__ = (
     "AdoptedInfo",
     "BoundedLogHandler",
     "Cache",
+    "Capability",
     "Connection",
     "Emitter",
     "ExpiredSession",
+    "Footprint",
     "Guard",
     "Level",
     "Limiter",
     "Listener",
     "ManagedResource",
     "MemoryStore",
+    "MemoryVerdict",
     "Phase",
     "Pool",
     "RedisStore",
@@ -120,6 +126,7 @@ __all__ = (
     "current_scope",
     "emitter",
     "enter",
+    "footprint",
     "health",
     "install",
     "limiter",
@@ -150,15 +157,18 @@ _PLACES: Final = {
     "AdoptedInfo": "_adopt",
     "BoundedLogHandler": "_kinds.loghandler",
     "Cache": "_kinds.cache",
+    "Capability": "_footprint",
     "Connection": "_sessions",
     "Emitter": "_kinds.emitter",
     "ExpiredSession": "_sessions",
+    "Footprint": "_footprint",
     "Guard": "_guard",
     "Level": "_health",
     "Limiter": "_kinds.limiter",
     "Listener": "_kinds.emitter",
     "ManagedResource": "typing",
     "MemoryStore": "_sessions",
+    "MemoryVerdict": "_leaks.memory",
     "Phase": "_phases",
     "Pool": "_kinds.pool",
     "RedisStore": "_sessions.stores.redis",

@@ -33,8 +33,11 @@ from memguard._settings import MEMORY, Settings, parse_duration
 from memguard.errors import ScopeClosed
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from typing_extensions import Self, Unpack
 
+    from memguard._footprint import Footprint
     from memguard._settings import SettingsKwargs
     from memguard.typing import Clock, Duration, Scheduler
 
@@ -362,6 +365,22 @@ class Guard(Root):
         """
         self.registry.settle_collected()
         return self._auditor.live()
+
+    def footprint(
+        self,
+        since: Footprint | None = None,
+        *,
+        log_dir: str | PathLike[str] | None = None,
+        deep: bool = False,
+    ) -> Footprint:
+        """
+        All that the process takes from the system now, and since an earlier footprint.
+
+        *log_dir*: count the files below. *deep*: sum up all pages, 1 ms for 100 MB.
+        """
+        from memguard._footprint import footprint_of
+
+        return footprint_of(self, since, log_dir=log_dir, deep=deep)
 
     # -- forks -------------------------------------------------------------------------
 
