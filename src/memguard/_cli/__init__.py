@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from memguard._cli import config, drill, risks
+from memguard._cli import check, config, drill, risks
 from memguard._cli.codes import INTERRUPTED, OK
 
 __all__ = ("main",)
 
-_COMMANDS: Final = (config, drill, risks)
+_COMMANDS: Final = (check, config, drill, risks)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,7 +51,8 @@ class Footprint:
     """
     What a process takes from the system. Sizes are bytes; None where nobody tells.
 
-    `descriptors` counts the open ones by type, `connections` sockets by kind and
+    `descriptors` counts the open ones by type ("unreadable" where only their number is
+    told), `connections` sockets by kind and
     state, `children` child processes with `zombies` of them ended and not waited for.
     `memory_percent` is `rss` as a percentage of the host's memory, `limit` what the
     process may use. `group` is the control group whose limit counts, `sample` what

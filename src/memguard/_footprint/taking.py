@@ -12,6 +12,7 @@ from memguard._footprint.record import Capability, Footprint, Rates
 from memguard._health import timestamp_of
 from memguard._leaks.memory import MemoryVerdict, memory_verdict
 from memguard._probes.counters import Counters
+from memguard._probes.descriptors import Descriptor
 from memguard._probes.files import directory_size
 from memguard._probes.process import PagesReading, ProcessView
 from memguard._probes.readings import LimitReading
@@ -110,7 +111,7 @@ class _Taker:
         stat = None if view is None else view.stat()
         self._note("process", stat is not None)
         found = None if view is None else view.descriptors()
-        self._note("descriptors", found is not None)
+        types = self._types(found)
         connections = None if view is None else view.connections(found)
         self._note("connections", connections is not None)
         children = None if view is None else view.children()
@@ -133,7 +134,6 @@ class _Taker:
         self._sources["limit"] = f"{limit.source}: {limit.detail}"
         log = None if log_dir is None else directory_size(log_dir)
         self._log(log_dir, log)
-        types = None if found is None else Counter(one.type for one in found.values())
         rss = None if pages is None else pages.rss
         return Footprint(
             pid=_pid_of(view, stat),
@@ -147,7 +147,7 @@ class _Taker:
             swap=None if pages is None else pages.swap,
             memory_percent=None if not rss or not system else 100 * rss / system.total,
             limit=limit,
-            descriptors=None if types is None else dict(sorted(types.items())),
+            descriptors=types,
             descriptors_limit=None if view is None else view.descriptors_limit(),
             connections=connections,
             children=None if children is None else len(children),
@@ -202,6 +202,19 @@ class _Taker:
             because = "mallinfo counts in 32 bits; glibc 2.33 has mallinfo2"
             self._known[-1] = Capability("malloc", "degraded", because)
         self._note("pymalloc", small.arenas is not None, small.source)
+
+    def _types(self, found: dict[int, Descriptor] | None) -> dict[str, int] | None:
+        if found is not None:
+            self._note("descriptors", True)
+            types = Counter(one.type for one in found.values())
+            return dict(sorted(types.items()))
+        number = None if self._view is None else self._view.descriptors_count().value
+        if number is None:
+            self._note("descriptors", False)
+            return None
+        because = "their number is known, but not what they are"
+        self._known.append(Capability("descriptors", "degraded", because))
+        return {"unreadable": number}
 
     def _log(self, directory: str | None, found: Any) -> None:
         if directory is None:

@@ -103,6 +103,8 @@ def descriptors(root: str = "/", process: str = "self") -> dict[int, Descriptor]
     for name in names:
         try:
             target = os.readlink(f"{directory}/{name}")
+        except PermissionError:
+            return None  # another user's, or one that was made unreadable
         except OSError:
             continue  # closed meanwhile; so is the descriptor of the listing itself
         number = int(name)
@@ -112,19 +114,20 @@ def descriptors(root: str = "/", process: str = "self") -> dict[int, Descriptor]
     return found
 
 
-def count(root: str = "/") -> Count:
+def count(root: str = "/", process: str = "self") -> Count:
     """
     How many descriptors are open: some microseconds on Linux 6.2 and later, elsewhere
     a listing without the links.
     """
-    directory = os.path.join(root, "proc/self/fd")
+    directory = os.path.join(root, "proc", process, "fd")
     try:
         if root == "/" and _release() >= _COUNTS_ITSELF:
             size = os.stat(directory).st_size
             if size > 0:
                 return Count(size, "stat")
         # One of them is the listing's own.
-        return Count(len(os.listdir(directory)) - (root == "/"), "listing")
+        own = root == "/" and process == "self"
+        return Count(len(os.listdir(directory)) - own, "listing")
     except OSError:
         return Count(None, "unavailable")
 

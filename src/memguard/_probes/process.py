@@ -16,10 +16,10 @@ from memguard._probes.cgroup import Configured, LimitProbe
 from memguard._probes.children import Child, children
 from memguard._probes.connections import connections
 from memguard._probes.counters import Counters, counters
-from memguard._probes.descriptors import Descriptor, descriptors
+from memguard._probes.descriptors import Descriptor, count, descriptors
 from memguard._probes.mappings import Mappings, Rollup, mappings, rollup
 from memguard._probes.procfs import Stat, parse_stat, read_text, seconds_since_boot
-from memguard._probes.readings import LimitReading
+from memguard._probes.readings import Count, LimitReading
 from memguard._probes.usage import GroupUsage, SystemMemory, group_usage, system_memory
 from memguard._records import record
 
@@ -142,6 +142,12 @@ class ProcessView:
         Open descriptors with their types, those of probes left out.
         """
         return descriptors(self._root, self.process)
+
+    def descriptors_count(self) -> Count:
+        """
+        How many are open, also where nobody tells what they are.
+        """
+        return count(self._root, self.process)
 
     def descriptors_limit(self) -> int | None:
         """
