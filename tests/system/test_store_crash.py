@@ -30,6 +30,7 @@ pytestmark = pytest.mark.system
 
 WRITER = Path(__file__).parent / "programs" / "store_writer.py"
 READY_S = 1.0
+WAITED_S = 10.0
 DEADLINE_S = 30.0
 
 
@@ -125,10 +126,10 @@ def one_round(
 ) -> list[float]:
     """
     A writer from its start to its sudden end; returns the seconds that restoring took,
-    and those from its start until it had restored.
+    and those of the processor from its start until it had restored.
     """
     command = [sys.executable, str(WRITER), str(path)]
-    command += [str(known.number), str(monotonic())]
+    command.append(str(known.number))
     buffer = bytearray()
     with subprocess.Popen(
         command, env=child_environment(None), stdout=subprocess.PIPE
@@ -218,7 +219,10 @@ def test_killed_at_any_moment(tmp_path: Path, long_form: bool) -> None:
     finally:
         if neighbour is not None:
             neighbour.close()
-    assert max(restored) <= READY_S
-    # Most of it is the interpreter's start, which other work on the machine delays.
+    # Other work on the machine delays everything, and an interpreter's start above all,
+    # so that is counted in the process's own time; but whoever waited for the lease of
+    # the dead would take longer than that each time.
+    assert median(restored) <= READY_S
+    assert max(restored) <= WAITED_S
     assert median(from_start) <= READY_S
     assert known.writes > rounds
