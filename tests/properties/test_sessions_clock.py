@@ -289,13 +289,14 @@ class SessionsMachine(RuleBasedStateMachine):
         Counts are those of what is there, and nothing is remembered beyond it.
         """
         table = self.sessions.core.table
-        live = [slot for slot in table.slots.values() if slot.session is not None]
-        asleep = [slot for slot in table.slots.values() if slot.session is None]
+        live = list(table.slots.values())
+        asleep = [one for one in self.known.values() if not one.live]
+        assert all(slot.session is not None for slot in live)
         assert table.live == len(live) <= MAX_LIVE
         assert {slot.id for slot in live if not slot.held} == set(table.idle)
-        assert table.asleep_bytes == sum(slot.asleep for slot in asleep)
+        assert len(asleep) == self.sessions.stats().hibernated
         assert len(self.sessions.core.store) == len(asleep)  # type: ignore[arg-type]
-        assert len(table.deadlines) <= 2 * len(table.slots)
+        assert len(table.deadlines) <= 2 * len(table.slots) + 1
         assert len(live) == len(self.sessions.children())
 
 
