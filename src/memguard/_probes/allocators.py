@@ -127,7 +127,7 @@ def _mallinfo() -> Callable[[], MallocReading]:
         import ctypes
 
         library = ctypes.CDLL(None)
-    except (ImportError, OSError):
+    except (ImportError, OSError, TypeError):
         return _no_malloc("the C library cannot be called")
     for symbol, name in _OTHERS.items():
         if hasattr(library, symbol):
@@ -185,7 +185,7 @@ def _debug_stats() -> Callable[[], str] | str:
         dump: Any = ctypes.PyDLL(None)["_PyObject_DebugMallocStats"]
         library: Any = ctypes.PyDLL(None)
         opened, closed, free = library.open_memstream, library.fclose, library.free
-    except (ImportError, AttributeError, OSError):
+    except (ImportError, AttributeError, OSError, TypeError):
         return "this interpreter does not tell"
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     dump.argtypes = closed.argtypes = free.argtypes = (pointer,)
