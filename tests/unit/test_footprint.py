@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from memguard._clock import SystemClock
 from memguard._footprint import footprint_of_process
 from memguard._probes.process import ProcessView
 from memguard.testing import FakeClock, FakeProbe
+
+if TYPE_CHECKING:
+    from conftest import RunPython
 
 HOSTS = Path(__file__).parents[1] / "fixtures" / "hosts"
 MIB = 1 << 20
@@ -151,6 +154,29 @@ def test_a_directory_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     empty = Guard().footprint(log_dir=tmp_path / "nowhere").log
     assert empty is not None
     assert (0, 0) == (empty.bytes, empty.files)
+
+
+def test_nothing_of_it_is_loaded_before_somebody_asks(run_python: RunPython) -> None:
+    """
+    A guard that reads memory and health needs neither ctypes nor the verdict.
+    """
+    code = """
+import sys
+import memguard
+with memguard.Guard() as guard:
+    guard.memory(), guard.health()
+    names = ("memguard._footprint", "memguard._leaks.memory", "ctypes",
+             "memguard._probes.process", "psutil")
+    print([name for name in names if name in sys.modules])
+    guard.footprint()
+    print([name for name in names if name in sys.modules])
+"""
+    done = run_python(code)
+    assert "" == done.stderr
+    before, after = done.stdout.splitlines()
+    assert "[]" == before
+    assert "psutil" not in after
+    assert "_footprint" in after
 
 
 def test_asking_leaves_nothing_behind() -> None:

@@ -4,16 +4,18 @@ The probe that a guard is given: the operating system, or what a test makes of i
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from memguard._probes.cgroup import Configured, LimitProbe
 from memguard._probes.children import Child, children
 from memguard._probes.descriptors import Descriptor, count, descriptors
-from memguard._probes.process import ProcessView
 from memguard._probes.procfs import ProcessProbe
 from memguard._probes.readings import Count, LimitReading, MemoryReading
-from memguard._probes.sample import Sample, sample
 from memguard._probes.threads import PythonThread, native_threads, python_threads
+
+if TYPE_CHECKING:
+    from memguard._probes.process import ProcessView
+    from memguard._probes.sample import Sample
 
 __all__ = ("MemoryProbe", "SystemProbe")
 
@@ -37,14 +39,13 @@ class SystemProbe:
     What cannot be told is None, never a guess. Safe on all threads and after a fork.
     """
 
-    __slots__ = ("_limits", "_root", "process", "view")
+    __slots__ = ("_limits", "_root", "_view", "process")
 
     def __init__(self, root: str = "/") -> None:
         self._root = root
         self._limits = LimitProbe(root)
         self.process = ProcessProbe(root)
-        #: All that is only read when somebody asks.
-        self.view = ProcessView(root=root)
+        self._view: ProcessView | None = None
 
     def memory(self) -> MemoryReading:
         """
@@ -58,10 +59,23 @@ class SystemProbe:
         """
         return self._limits.limit(configured)
 
+    @property
+    def view(self) -> ProcessView:
+        """
+        All that is only read when somebody asks; its code is loaded then.
+        """
+        if self._view is None:
+            from memguard._probes.process import ProcessView
+
+            self._view = ProcessView(root=self._root)
+        return self._view
+
     def sample(self, now: float) -> Sample | None:
         """
         Pages and both allocators, *now* on the caller's clock; about 0.2 ms.
         """
+        from memguard._probes.sample import sample
+
         return sample(self.view, now)
 
     def uptime(self) -> float | None:
