@@ -15,7 +15,7 @@ from load import ChatLoad, Visitor, WebLoad, get_json
 
 __all__ = ("fall_asleep", "kill_a_worker", "return_to_chat", "return_to_web")
 
-GUESTS = 200
+GUESTS = 120
 LINES = 20
 LINE = "a line of the length that lines have in a chat, and some more words " * 7
 _PATIENCE_S = 20.0

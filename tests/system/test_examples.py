@@ -24,8 +24,8 @@ SHOWN = {
     ),
     "asyncio_app": (
         r"back within the grace: 'hello, visit 2', drafts \['half a line'\]",
-        r"sessions: \d+ live, \d+ hibernated; .* after 200 guests have left",
-        r"sessions: 1 live, 20\d hibernated",
+        r"sessions: \d+ live, \d+ hibernated; .* after 120 guests have left",
+        r"sessions: 1 live, 12\d hibernated",
         r"back after it: 'hello, visit 3', history \['the first line'\], drafts \[\]",
         r"asyncio_app after the restart: 8 users are known again",
         r"guest-7: 'hello, visit 2', 20 lines of history",
