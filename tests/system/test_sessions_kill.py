@@ -146,7 +146,7 @@ def test_killed_at_any_moment(tmp_path: Path, long_form: bool) -> None:
     known = Known()
     dice = random.Random(12)
     restored, from_start = [], []
-    rounds = 1000 if long_form else 40
+    rounds = 1000 if long_form else 25
     for number in range(rounds):
         writer = Writer(tmp_path / "state", known.number)
         try:

@@ -204,7 +204,7 @@ def test_killed_at_any_moment(tmp_path: Path, long_form: bool) -> None:
     dice = random.Random(11)
     restored, from_start = [], []
     neighbour: Neighbour | None = None
-    rounds = 1000 if long_form else 60
+    rounds = 1000 if long_form else 30
     try:
         for number in range(rounds):
             if number % 10 == 5:

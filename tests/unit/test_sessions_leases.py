@@ -421,3 +421,14 @@ def test_the_files_of_one_guard_are_no_leak_of_another(tmp_path: Path) -> None:
         assert report.clean, report
     finally:
         assert guards[1].shutdown().clean
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_an_id_that_no_store_can_keep_is_refused(fleet: Fleet, started: bool) -> None:
+    """
+    At the door, and not when it is saved.
+    """
+    sessions = fleet.sessions(started=started)
+    with pytest.raises(ValueError, match="surrogate"):
+        sessions.open("ann\ud800")
+    assert {} == read(sessions, "\U0001f600 änn")

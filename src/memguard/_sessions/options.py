@@ -152,4 +152,17 @@ def checked_id(id: Any) -> str:
             f" {len(id)}; hash longer ones"
         )
         raise ValueError(msg)
+    if not id.isascii():
+        _refuse_halves(id)
     return id
+
+
+def _refuse_halves(id: str) -> None:
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        msg = (
+            "the id of a session has half of a surrogate pair in it, which no store"
+            " can keep; it was decoded wrongly where it came from"
+        )
+        raise ValueError(msg) from None
