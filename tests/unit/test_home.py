@@ -81,6 +81,9 @@ def test_a_program_is_found_where_it_lies() -> None:
     """
     whole = home(arguments=["/srv/shop/bin/serve.py"])
     assert whole == home(arguments=["./bin/serve.py"])
+    assert whole == home(arguments=["bin/serve.py"])
+    there = home(arguments=["serve.py"], working="/srv/shop/bin")
+    assert there == home(arguments=["./serve.py"], working="/srv/shop/bin")
     assert whole != home(arguments=["bin/other.py"])
 
 
