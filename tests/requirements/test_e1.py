@@ -25,6 +25,7 @@ CAUSES = {
     # Beyond the seven: the same by other means.
     "python, large buffers": "[b'x' * MIB for _ in range(40)]",
     "python, one buffer": "b'x' * (40 * MIB)",
+    "python, one table": "{number: None for number in range(1_000_000)}",
     "python, middle buffers": "[b'x' * 100_000 for _ in range(400)]",
     "native, middle": "[take(9_000) for _ in range(5_000)][:0]",
     "mmap, private": "mapped(mmap.MAP_PRIVATE)",

@@ -137,6 +137,27 @@ def test_what_may_be_both_is_not_guessed() -> None:
     assert pytest.approx(0.2, abs=0.01) == found.explained_ratio
 
 
+def test_a_table_of_many_new_objects_is_pythons() -> None:
+    """
+    A dictionary of a million numbers has a mapping of its own, of 40 bytes a number.
+    """
+    found = judge(
+        pages_rss=70 * MIB,
+        malloc_used=40 * MIB,
+        malloc_mapped=40 * MIB,
+        malloc_mapped_count=1,
+        pymalloc_arenas=30 * MIB,
+        pymalloc_used=30 * MIB,
+        pymalloc_blocks=1_000_000,
+        pymalloc_large=1,
+    )
+    assert ("python", 70 * MIB, 0) == (
+        found.verdict,
+        found.explained_bytes,
+        found.unexplained_bytes,
+    )
+
+
 def test_kept_memory_that_is_not_resident_explains_nothing() -> None:
     """
     Free pages that were given back are free, but are not in the growth.

@@ -19,6 +19,9 @@ _ORDINARY_BYTES: Final = 2 << 10
 _LARGEST_ORDINARY: Final = 4 << 10
 # Blocks that Python passes on to the C library are larger than this.
 _SMALLEST_LARGE: Final = 512
+# A table that holds so many new objects has at most so many bytes for each of them: a
+# dictionary that has just grown.
+_TABLE_BYTES: Final = 104
 # What other code makes meanwhile, and a share that decides nothing.
 _FEW: Final = 4
 _SMALL_SHARE: Final = 0.1
@@ -50,11 +53,12 @@ def split_of(parts: Parts, ordinary: float, *, alone: bool) -> Split:
     mapped, large = _split_mapped(parts, heap, ordinary)
     rest, is_sure = _split_heap(heap, large, ordinary, alone=alone)
     python, either = mapped.python + rest, mapped.either
-    if either <= parts.whole * _SMALL_SHARE:
+    if parts.mapped > parts.whole * _SMALL_SHARE:
+        is_sure = is_sure and mapped.is_sure
+    else:
         # A table of Python's rather: it is Python that makes many blocks here.
         python, either = python + either, 0
-    native = used - python - either
-    return Split(python, native, either, is_sure=is_sure and not either)
+    return Split(python, used - python - either, either, is_sure=is_sure)
 
 
 def _split_mapped(parts: Parts, heap: int, ordinary: float) -> tuple[Split, int]:
@@ -73,6 +77,9 @@ def _split_mapped(parts: Parts, heap: int, ordinary: float) -> tuple[Split, int]
         known = max(0, min(count, large))
         python = size * known // count
         return Split(python, size - python, 0, is_sure=True), large - known
+    if size <= _TABLE_BYTES * parts.blocks:
+        # Very likely the tables that hold as many new objects as there are.
+        return Split(size, 0, 0, is_sure=False), large
     return Split(0, 0, size, is_sure=False), large
 
 
