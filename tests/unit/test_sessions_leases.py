@@ -14,6 +14,7 @@ import pytest
 
 from memguard import Guard, SqliteStore
 from memguard._sessions import Sessions
+from memguard._sessions.contested import Contested
 from memguard.errors import SessionElsewhere, SessionLost, SessionUnreadable
 from memguard.testing import FakeClock
 
@@ -113,8 +114,9 @@ def test_a_session_is_given_to_who_asks_for_it(fleet: Fleet) -> None:
     assert "elsewhere" == two.info("ann").state  # type: ignore[union-attr]
     with fleet.going_on():
         assert {"n": 1} == read(two, "ann")
-    assert "elsewhere" == one.info("ann").state  # type: ignore[union-attr]
-    assert 0 == one.live
+    # Who had to wait gives it back as well when its block is left.
+    assert "hibernated" == one.info("ann").state  # type: ignore[union-attr]
+    assert (0, 0) == (one.live, two.live)
     assert 1 == one.stats().slept
 
 
@@ -432,3 +434,38 @@ def test_an_id_that_no_store_can_keep_is_refused(fleet: Fleet, started: bool) ->
     with pytest.raises(ValueError, match="surrogate"):
         sessions.open("ann\ud800")
     assert {} == read(sessions, "\U0001f600 änn")
+
+
+def test_a_session_that_goes_back_and_forth_is_waited_for_once(fleet: Fleet) -> None:
+    """
+    After the first time both give it back whenever they leave a block.
+    """
+    one, two = fleet.sessions(patience="1ms"), fleet.sessions()
+    write(one, "ann", n=0)
+    with fleet.going_on():
+        assert {"n": 0} == read(two, "ann")
+    # From here on nobody's clock goes on: nobody hears of what others want.
+    for number in range(1, 20):
+        write(one, "ann", n=number)
+        assert {"n": number} == read(two, "ann")
+    fleet.clock.advance("61s")
+    read(one, "ann")
+    assert 1 == one.live
+
+
+def test_what_was_contested_is_forgotten() -> None:
+    """
+    After a minute, and the oldest first where there are too many.
+    """
+    contested = Contested()
+    contested.note("ann", 0.0)
+    contested.note("bob", 30.0)
+    contested.note("ann", 40.0)
+    assert contested.has("bob", 89.0)
+    assert not contested.has("bob", 90.0)
+    assert contested.has("ann", 99.0)
+    for number in range(20_000):
+        contested.note(str(number), 100.0)
+    assert 10_000 == len(contested)
+    assert not contested.has("9999", 100.0)
+    assert contested.has("10000", 100.0)

@@ -17,6 +17,7 @@ from memguard._probes.identity import identity
 from memguard._records import changed
 from memguard._sessions.closing import Apart
 from memguard._sessions.codec import read_content
+from memguard._sessions.contested import Contested
 from memguard._sessions.expiry import Alarm, earliest
 from memguard._sessions.leasing import NO_LEASE, Lease
 from memguard._sessions.packing import Packed, pack
@@ -68,6 +69,7 @@ class Core:
         self.leases = self.store.lease_s != float("inf")
         self.lease: Lease = NO_LEASE
         self.joining: Latch | None = None
+        self.contested = Contested()
         # The shutdown has closed the store.
         self.gone = False
         clocks = options.clocks

@@ -102,7 +102,7 @@ def _regain(core: Core, coming: _Coming) -> Steps[Session | None]:
     if slot.wrote(claim.version):
         with table.lock:
             slot.lease, slot.version, slot.tried = lease, claim.version, ()
-            slot.contended = slot.contended or claim.contended
+            slot.contended = claim.contended or core.contested.has(slot.id, core.now())
             latch = table.stays(slot)
             table.pin(slot)
             core.rearm()
@@ -133,7 +133,9 @@ def _restore(core: Core, coming: _Coming) -> Steps[Session]:
     ):
         coming.lease, claim = yield from own(core, slot.id)
         stored, version = claim.record, claim.version
-    slot.lease, slot.contended = coming.lease, claim.contended
+    slot.lease = coming.lease
+    with table.lock:
+        slot.contended = claim.contended or core.contested.has(slot.id, core.now())
     restored = False
     session = coming.session = Session(core, slot)
     if stored is not None:

@@ -130,6 +130,9 @@ def own(
                 raise _never_owner(core) from None
             continue
         if isinstance(got, Claim):
+            if waited:
+                with core.table.lock:
+                    core.contested.note(id, core.now())
             return lease, got
         if waited >= patience_s:
             raise elsewhere(core, waited)

@@ -174,6 +174,7 @@ def _give_up(core: Core, id: str) -> Steps[None]:
     victim: Any = None
     with table.lock:
         slot = table.slots.get(id)
+        core.contested.note(id, core.now())
         if slot is not None and slot.busy is None:
             slot.contended = True
             if not slot.held:
