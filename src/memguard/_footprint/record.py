@@ -110,11 +110,11 @@ class Footprint:
         limit = self.limit.limit_bytes
         if not limit or self.sources.get("memory") == "rusage-peak":
             return None
-        group = self.group
-        if self.limit.source == "cgroup" and group is not None:
-            return group.ratio
-        # The limit of the address space is one of virtual memory.
-        used = self.virtual if self.limit.source == "rlimit" else self.rss
+        used = self.rss
+        if self.limit.source == "cgroup" and self.group is not None:
+            used = self.group.working_set
+        elif self.limit.source == "rlimit":
+            used = self.virtual  # that is what the limit of the address space is of
         return None if used is None else used / limit
 
     def to_dict(self) -> dict[str, Any]:
