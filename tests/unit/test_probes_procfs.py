@@ -24,6 +24,14 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 STAT = "42 (a (b) c) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 5 0 {ticks} 9 9 0\n"
 
 
+@pytest.fixture(autouse=True)
+def no_probe_goes_meanwhile() -> None:
+    """
+    Guards of other tests that wait for the collector hold descriptors: not here.
+    """
+    gc.collect()
+
+
 def fake(root: Path, statm: str = "1000 250 100 1 0 200 0\n") -> ProcessProbe:
     """
     A process made of files: pages of 4 KiB, started 100 s after boot, now 160 s.
