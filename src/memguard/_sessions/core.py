@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memguard._latch import Latch
 from memguard._phases import OPEN
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from memguard._sessions.words import Words
 
 __all__ = ("Core",)
+
+# Half of what SQLite puts on a page.
+_SQUEEZE_FROM_BYTES: Final = 2048
 
 
 class Core:
@@ -196,8 +199,9 @@ class Core:
             expires_at=expires_at,
             writer=zlib.crc32(self.lease.owner.encode()),
             words=self.words,
-            # What is in use is written again before it is cold.
-            squeeze=release or not self.keeps,
+            # What is in use is written again before it is cold; and on a disk, where a
+            # page holds several small records anyhow, squeezing those only takes time.
+            squeeze=not self.keeps or (release and len(raw) >= _SQUEEZE_FROM_BYTES),
         )
         entry = Entry(slot.id, version, expires_at, written, pages, release)
         return size, entry
