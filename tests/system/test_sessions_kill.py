@@ -56,6 +56,16 @@ class Known:
                 self.uses += 1
         self.tried = dict(open_tries.values())
 
+    def restored(self, lines: list[str]) -> None:
+        """
+        What a writer said that was killed while it started, or soon after.
+        """
+        ready = [at for at, line in enumerate(lines) if line.startswith("ready ")]
+        if ready:
+            has = [json.loads(line.removeprefix("has ")) for line in lines[: ready[0]]]
+            self.check({one["id"]: one for one in has})
+            self.heard(lines[ready[0] :])
+
     def check(self, found: dict[str, dict[str, Any]]) -> None:
         """
         Each session is as it was acknowledged, or as the use in flight has left it.
@@ -151,7 +161,7 @@ def test_killed_at_any_moment(tmp_path: Path, long_form: bool) -> None:
         writer = Writer(tmp_path / "state", known.number)
         try:
             if number % 6 == 5:
-                writer.kill_after(dice.uniform(0.0, 0.4))
+                known.restored(writer.kill_after(dice.uniform(0.0, 0.4)))
                 continue
             *has, ready = writer.lines_until_ready()
             found = [json.loads(line.removeprefix("has ")) for line in has]
