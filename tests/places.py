@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tests._redis import RedisServer
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from memguard.typing import Clock
 
 NAME = "chat"
-# By how much the time of a real server may go ahead of a fake clock.
-_DRIFT_S = 0.2
 
 
 class Place:
@@ -69,7 +66,6 @@ class RedisPlace(Place):
         self._server = RedisServer(directory).start()
         self._client = redis.Redis(unix_socket_path=self._server.path)
         self._seen: dict[FakeClock, float] = {}
-        self._server_seen = monotonic()
         super().__init__(lambda: RedisStore(self._client))
 
     def space(self, clock: Clock, name: str = NAME) -> Space:
@@ -80,14 +76,11 @@ class RedisPlace(Place):
         return space
 
     def _age(self, clock: FakeClock) -> None:
-        now, passed = clock.monotonic(), monotonic() - self._server_seen
-        gone_on = now - self._seen[clock]
-        if not gone_on and passed < _DRIFT_S:
-            return
+        now = clock.monotonic()
+        ms = round(1000 * (now - self._seen[clock]))
         self._seen[clock] = now
-        self._server_seen += passed
-        # The server's own time goes on as well, and that is taken back.
-        ms = round(1000 * (gone_on - passed))
+        if not ms:
+            return
         client: Any = self._client
         for key in client.keys("*"):
             kind = key.partition(b"}:")[2][:2]
