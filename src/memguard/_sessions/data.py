@@ -4,7 +4,7 @@ The dictionary of a session, which knows whether it has to be saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from memguard.typing import JSON
@@ -28,7 +28,9 @@ class SessionData(dict[str, JSON]):
 
     __slots__ = ("dirty",)
 
-    def __init__(self, values: Iterable[tuple[str, JSON]] = ()) -> None:
+    def __init__(
+        self, values: Mapping[str, JSON] | Iterable[tuple[str, JSON]] = ()
+    ) -> None:
         super().__init__(values)
         self.dirty = False
 

@@ -134,8 +134,9 @@ def _restore(core: Core, coming: _Coming) -> Steps[Session]:
         coming.lease, claim = yield from own(core, slot.id)
         stored, version = claim.record, claim.version
     slot.lease = coming.lease
-    with table.lock:
-        slot.contended = claim.contended or core.contested.has(slot.id, core.now())
+    if core.leases:
+        with table.lock:
+            slot.contended = claim.contended or core.contested.has(slot.id, core.now())
     restored = False
     session = coming.session = Session(core, slot)
     if stored is not None:
@@ -150,7 +151,8 @@ def _restore(core: Core, coming: _Coming) -> Steps[Session]:
             core.restored += 1
         else:
             core.created += 1
-        core.rearm()
+        if table.clocks.backup_every is not None:
+            core.rearm()  # nothing else is due for one that is held
     latch.set()
     return session
 

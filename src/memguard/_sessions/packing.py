@@ -76,7 +76,7 @@ def fill(session: Session, content: Content) -> None:
     """
     Give a restored session what was saved of it.
     """
-    session.data = SessionData(content.data.items())
+    session.data = SessionData(content.data)
     session._kept = {"ring": dict(content.rings), "series": dict(content.series)}
     for name, _, numbers in paged(content.rings):
         if session._shelf is None:
