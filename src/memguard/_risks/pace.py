@@ -11,7 +11,7 @@ from memguard._clock import give_way
 
 __all__ = ("Pace",)
 
-_SLICE_S = 0.0005
+_SLICE_S = 0.0004
 # Not 0: who only lets go of the interpreter's lock mostly gets it back at once.
 _PAUSE_S = 0.00001
 

@@ -66,8 +66,8 @@ class Session(Scope):
         self._kept: dict[str, dict[str, Kept]] = {"ring": {}, "series": {}}
         # Which pages of its rings the store has, once there are any.
         self._shelf: Shelf | None = None
-        # All of them are made in the same few places: where they are declared says more,
-        # and looking for the line would be a tenth of a wake-up.
+        # All are made in the same few places: where they were declared says more, and
+        # looking for the line would be a tenth of a wake-up.
         self._site = owner._site
         self.attach()
         # In the tree while it owns nothing, too: its end has to be seen.
