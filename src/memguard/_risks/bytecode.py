@@ -52,8 +52,8 @@ _FILLING: Final = frozenset(("heappush", "insort", "insort_left", "insort_right"
 _TAKING: Final = frozenset(("heappop",))
 _NAMES: Final = frozenset(("__name__", "__qualname__"))
 _WINDOW: Final = 80  # instructions from a name to what is done with it
-# Bytes of one function's code. What is longer is not read: `dis` looks through all of it
-# before its first instruction, a millisecond for 8,000 of them.
+# Bytes of one function's code. What is longer is not read: `dis` looks through all of
+# it before its first instruction, a millisecond for 8,000 of them.
 _LONGEST: Final = 4_000
 
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from memguard._sessions.parts import Content
     from memguard._sessions.session import Session
     from memguard._sessions.slots import Slot
-    from memguard._sessions.stores import Space, Store
     from memguard._sessions.words import Words
 
 __all__ = ("Core",)
@@ -61,8 +60,6 @@ class Core:
         self.options = options
         self.registry: Registry = sessions.registry
         self.now: Callable[[], float] = self.registry.clock.monotonic
-        self.store: Store
-        self.space: Space
         self.store, self.space = place(sessions, options.store)
         # What records have in common, where the store can remember that.
         self.words: Words | None = getattr(self.space, "words", None)

@@ -122,7 +122,10 @@ def _regain(core: Core, coming: _Coming) -> Steps[Session | None]:
 
 def _restore(core: Core, coming: _Coming) -> Steps[Session]:
     table, slot = core.table, coming.slot
-    yield from _make_room(core)
+    with table.lock:
+        placed = table.has_room()
+    if not placed:
+        yield from _make_room(core)
     coming.placed = True
     coming.lease, claim = yield from own(core, slot.id)
     stored, version = claim.record, claim.version
@@ -163,7 +166,7 @@ def _fill(core: Core, coming: _Coming, session: Session, stored: bytes) -> Steps
     """
     slot = coming.slot
     try:
-        header, size, content = yield core.call(core.content_of, stored)
+        header, size, content = core.content_of(stored)
     except Torn as error:
         core.failed("reading a session (its record was put aside)", error)
         assert coming.lease is not None

@@ -120,7 +120,9 @@ def own(
         patience_s = core.store.patience_s
     waited, pause, stale = 0.0, _FIRST_PAUSE_S, 0
     while True:
-        lease = yield from obtain(core)
+        lease = core.lease
+        if lease.until <= core.now():
+            lease = yield from obtain(core)
         try:
             got = yield core.ask(core.space.claim, id, lease.owner, have)
         except StaleOwner:

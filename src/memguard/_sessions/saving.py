@@ -38,7 +38,7 @@ def save(core: Core, session: Session, *, release: bool = False) -> Steps[int]:
     table, slot = core.table, session._slot
     mine = yield from _turn(core, session)
     try:
-        size, entry = yield core.call(core.entry_of, session, release)
+        size, entry = core.entry_of(session, release)
         with table.lock:
             table.weigh(slot, size)
         try:
@@ -198,7 +198,7 @@ def _save_some(core: Core, slots: list[Slot]) -> Steps[None]:
             if not session.dirty:
                 continue
             try:
-                size, entry = yield core.call(core.entry_of, session, False)
+                size, entry = core.entry_of(session, False)
             except Exception:  # noqa: S112 - its own drain meets it again, and tells
                 continue
             chosen.append((slot, session, size, entry))

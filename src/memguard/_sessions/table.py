@@ -67,14 +67,22 @@ class Table:
         self.claim(slot)
         return Look.BRING, slot
 
+    def has_room(self) -> bool:
+        """
+        Take a place for a live session, if one is free.
+        """
+        if self.live < self._max_live and self.live_bytes < self._max_bytes:
+            self.live += 1
+            return True
+        return False
+
     def room(self) -> Slot | None:
         """
         Take a place for a live session; or claim the one that has to sleep first.
 
         Raises Full when nobody can.
         """
-        if self.live < self._max_live and self.live_bytes < self._max_bytes:
-            self.live += 1
+        if self.has_room():
             return None
         victim = self._least_recent()
         if victim is None:
