@@ -102,7 +102,8 @@ def in_this_python(text: str) -> str:
     """
     if sys.version_info >= (3, 11):
         return text
-    return re.sub(r"( in )\w+\.(\w+)", r"\1\2", text)
+    # A colon follows the name of a file.
+    return re.sub(r"( in )\w+\.(\w+)(?![\w:])", r"\1\2", text)
 
 
 def is_doctest(block: Block) -> bool:
