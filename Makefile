@@ -108,12 +108,15 @@ soak: venv redis  ## the long form of the stress tests
 	$(BIN)/python -m pytest -m stress --long $(PYTEST_ARGS)
 
 # The default environment's own version is tested by `make test` and is left out here.
+# Two at a time: each of them waits for timers and processes most of the time.
 .PHONY: test-all-pythons
 test-all-pythons: venv redis  ## the fast tests on every other Python from 3.10 to 3.13
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	others=(); \
 	for version in $(PYTHONS); do \
-		[ "$$version" = "$$own" ] || $(MAKE) --no-print-directory "test-python-$$version"; \
-	done
+		[ "$$version" = "$$own" ] || others+=("test-python-$$version"); \
+	done; \
+	$(MAKE) --no-print-directory --output-sync=recurse -j2 "$${others[@]}"
 
 .PHONY: test-python-%
 test-python-%: FORCE
